@@ -1,0 +1,1 @@
+"""The durable record of what was intended, submitted, paid, received and stored."""

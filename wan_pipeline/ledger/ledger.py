@@ -1,0 +1,354 @@
+"""The ledger as the rest of the package sees it: durable changes and plain reads.
+
+Changes are awaited and are on disk when the await returns. Reads are synchronous and cheap; they
+see everything acknowledged before.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from functools import partial
+from typing import TYPE_CHECKING, Any, Self, TypeVar
+
+import sqlalchemy as sa
+
+from wan_pipeline.ledger import changes, schema
+from wan_pipeline.ledger.database import open_database
+from wan_pipeline.ledger.owner import Owner
+from wan_pipeline.ledger.records import ImageRecord, Purchase, PurchaseKey
+from wan_pipeline.ledger.states import ImageState, PurchaseState
+from wan_pipeline.ledger.writer import GroupCommitWriter
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+    from pathlib import Path
+
+    from wan_pipeline.ledger.records import Intention
+
+__all__ = ["Ledger"]
+
+T = TypeVar("T")
+ZERO = Decimal(0)
+LEASE = timedelta(seconds=60)
+CHUNK = 500  # ids per query, well under any database's limit of bound values
+
+
+class Ledger:
+    """What was intended, submitted, paid, received and stored under one profile.
+
+    Raises from every method:
+        LedgerUnavailableError: the database cannot be read or written.
+        TransitionError: a row is no longer in the state that the change starts from.
+    """
+
+    def __init__(self, path: Path, profile: str, *, now: Callable[[], datetime] | None = None):
+        self.profile = profile
+        self._now = now or (lambda: datetime.now(UTC))
+        self._reader, self._engine = open_database(path)
+        self._writer = GroupCommitWriter(self._engine)
+
+    def close(self) -> None:
+        """Commit what is queued and let go of the database."""
+        self._writer.close()
+        self._reader.dispose()
+        self._engine.dispose()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    # --- owners ---
+
+    @contextmanager
+    def owner(self, run_id: str) -> Iterator[Owner]:
+        """An owner for one batch; its rows are free for others as soon as it ends."""
+        owner = Owner.of_this_process(run_id)
+        self._writer.submit(
+            lambda connection: connection.execute(
+                sa.insert(schema.owners).values(
+                    owner_id=owner.owner_id,
+                    run_id=run_id,
+                    machine=owner.machine,
+                    pid=owner.pid,
+                    process_started=owner.process_started,
+                    lease_expires_at=self._now() + LEASE,
+                )
+            )
+        ).result()
+        try:
+            yield owner
+        finally:
+            self._writer.submit(partial(_set_lease, owner=owner, expires=self._now())).result()
+
+    async def renew(self, owner: Owner) -> None:
+        """Say that the owner lives; to be called well within a minute."""
+        await self._apply(partial(_set_lease, owner=owner, expires=self._now() + LEASE))
+
+    async def take_over(
+        self, owner: Owner, request_ids: Collection[str] | None = None
+    ) -> Sequence[Purchase]:
+        """Make unfinished purchases of dead owners this owner's; see `changes.take_over`."""
+        wanted = None if request_ids is None else frozenset(request_ids)
+        return await self._apply(
+            partial(
+                changes.take_over,
+                profile=self.profile,
+                request_ids=wanted,
+                owner=owner,
+                now=self._now(),
+            )
+        )
+
+    # --- the life of a purchase ---
+
+    async def intend(
+        self, intention: Intention, *, owner: Owner, again_after_refusal: bool = False
+    ) -> Purchase | None:
+        """Write the intent; None when the create may be sent, else what already stands."""
+        return await self._apply(
+            partial(
+                changes.intend,
+                intention=intention,
+                owner=owner,
+                now=self._now(),
+                again_after_refusal=again_after_refusal,
+            )
+        )
+
+    async def not_sent(self, key: PurchaseKey, owner: Owner, reason: str) -> None:
+        """The create certainly made no task and may be sent again."""
+        await self._move(key, PurchaseState.PLANNED, owner, detail=reason, reserved_usd=ZERO)
+
+    async def refused(
+        self, key: PurchaseKey, owner: Owner, *, code: str, message: str, kind: str
+    ) -> None:
+        """The provider rejected the create."""
+        await self._move(
+            key,
+            PurchaseState.REFUSED,
+            owner,
+            detail=f"{code}: {message}",
+            reserved_usd=ZERO,
+            error_code=code,
+            error_message=message,
+            error_kind=kind,
+        )
+
+    async def unknown(self, key: PurchaseKey, owner: Owner, reason: str) -> None:
+        """A task may exist; the price stays reserved."""
+        await self._move(key, PurchaseState.UNKNOWN, owner, detail=reason, error_message=reason)
+
+    async def submitted(
+        self, key: PurchaseKey, owner: Owner, *, task_id: str, lifetime_s: float
+    ) -> datetime:
+        """The provider has a task; to be durable before its first poll. Returns the deadline."""
+        now = self._now()
+        deadline = now + timedelta(seconds=lifetime_s)
+        await self._move(
+            key,
+            PurchaseState.SUBMITTED,
+            owner,
+            detail=task_id,
+            task_id=task_id,
+            submitted_at=now,
+            deadline_at=deadline,
+            error_message=None,
+        )
+        return deadline
+
+    async def failed(
+        self,
+        key: PurchaseKey,
+        owner: Owner,
+        *,
+        code: str,
+        message: str,
+        kind: str,
+        cost_usd: Decimal | None,
+        final_answer: str,
+    ) -> None:
+        """The task failed; its price is released unless the provider reports a cost."""
+        await self._move(
+            key,
+            PurchaseState.FAILED,
+            owner,
+            detail=f"{code}: {message}",
+            reserved_usd=ZERO,
+            cost_usd=cost_usd or ZERO,
+            cost_source="reported" if cost_usd else None,
+            completed_at=self._now(),
+            error_code=code,
+            error_message=message,
+            error_kind=kind,
+            final_answer=final_answer,
+        )
+
+    async def expired(self, key: PurchaseKey, owner: Owner, reason: str) -> None:
+        """Paid as far as we know, and its result is gone; the price stays reserved."""
+        await self._move(key, PurchaseState.EXPIRED, owner, detail=reason, error_message=reason)
+
+    async def succeeded(
+        self,
+        key: PurchaseKey,
+        owner: Owner,
+        *,
+        links: Sequence[tuple[str, str]],
+        url_expires_at: datetime,
+        **values: Any,
+    ) -> None:
+        """The task is done: its cost and one expected image per (url, job id) are recorded."""
+
+        def change(connection: sa.Connection) -> None:
+            now = self._now()
+            changes.move(
+                connection,
+                key,
+                PurchaseState.SUCCEEDED,
+                owner_id=owner.owner_id,
+                now=now,
+                detail=f"{len(links)} images, {values.get('cost_usd')} USD",
+                reserved_usd=ZERO,
+                **values,
+            )
+            if links:
+                connection.execute(
+                    sa.insert(schema.images),
+                    [
+                        {
+                            "profile": key.profile,
+                            "request_id": key.request_id,
+                            "attempt": key.attempt,
+                            "image_index": index,
+                            "state": ImageState.EXPECTED.value,
+                            "url": url,
+                            "job_id": job_id,
+                            "url_expires_at": url_expires_at,
+                        }
+                        for index, (url, job_id) in enumerate(links)
+                    ],
+                )
+            else:
+                changes.finish_if_settled(connection, key, owner_id=owner.owner_id, now=now)
+
+        await self._apply(change)
+
+    async def image(
+        self, key: PurchaseKey, owner: Owner, index: int, state: ImageState, **values: Any
+    ) -> bool:
+        """Record what became of an image; whether its purchase is finished by it."""
+
+        def change(connection: sa.Connection) -> bool:
+            now = self._now()
+            if state is ImageState.STORED:
+                values["stored_at"] = now
+            changes.move_image(connection, key, index, state, now=now, **values)
+            return changes.finish_if_settled(connection, key, owner_id=owner.owner_id, now=now)
+
+        return await self._apply(change)
+
+    # --- what was learned ---
+
+    async def remember(self, name: str, value: str) -> None:
+        """Keep a fact for later runs."""
+
+        def change(connection: sa.Connection) -> None:
+            connection.execute(sa.delete(schema.info).where(schema.info.c.key == name))
+            connection.execute(sa.insert(schema.info).values(key=name, value=value))
+
+        await self._apply(change)
+
+    def recall(self, name: str) -> str | None:
+        """A fact kept by an earlier run, or None."""
+        with self._reader.connect() as connection:
+            return connection.execute(
+                sa.select(schema.info.c.value).where(schema.info.c.key == name)
+            ).scalar()
+
+    # --- reads ---
+
+    def purchases(self, request_ids: Iterable[str] | None = None) -> dict[str, Purchase]:
+        """The newest attempt per request id; requests never intended are absent."""
+        found: dict[str, Purchase] = {}
+        for row in self._select(schema.purchases, request_ids):
+            purchase = Purchase.from_row(row)
+            standing = found.get(purchase.request_id)
+            if standing is None or standing.attempt < purchase.attempt:
+                found[purchase.request_id] = purchase
+        return found
+
+    def images(self, request_ids: Iterable[str] | None = None) -> dict[str, list[ImageRecord]]:
+        """All image rows per request id, by attempt and index."""
+        found: dict[str, list[ImageRecord]] = {}
+        for row in self._select(schema.images, request_ids):
+            found.setdefault(row.request_id, []).append(ImageRecord.from_row(row))
+        for records in found.values():
+            records.sort(key=lambda record: (record.attempt, record.image_index))
+        return found
+
+    def counts(self) -> dict[PurchaseState, int]:
+        """How many purchases stand in each state."""
+        table = schema.purchases
+        with self._reader.connect() as connection:
+            rows = connection.execute(
+                sa.select(table.c.state, sa.func.count())
+                .where(table.c.profile == self.profile)
+                .group_by(table.c.state)
+            )
+            return {PurchaseState(state): count for state, count in rows}
+
+    def spent(self, *, run_id: str | None = None) -> Decimal:
+        """USD paid, by everything or by the purchases of one run."""
+        return self._total(schema.purchases.c.cost_usd, run_id)
+
+    def reserved(self, *, run_id: str | None = None) -> Decimal:
+        """USD set aside for purchases in flight and for unknown ones."""
+        return self._total(schema.purchases.c.reserved_usd, run_id)
+
+    # --- internals ---
+
+    def _total(self, column: sa.Column[Decimal], run_id: str | None) -> Decimal:
+        table = schema.purchases
+        query = sa.select(sa.func.sum(column)).where(table.c.profile == self.profile)
+        if run_id is not None:
+            query = query.where(table.c.run_id == run_id)
+        with self._reader.connect() as connection:
+            return connection.execute(query).scalar() or ZERO
+
+    def _select(
+        self, table: sa.Table, request_ids: Iterable[str] | None
+    ) -> Iterator[sa.Row[Any]]:
+        query = sa.select(table).where(table.c.profile == self.profile)
+        with self._reader.connect() as connection:
+            if request_ids is None:
+                yield from connection.execute(query)
+                return
+            wanted = list(dict.fromkeys(request_ids))
+            for start in range(0, len(wanted), CHUNK):
+                part = wanted[start : start + CHUNK]
+                yield from connection.execute(query.where(table.c.request_id.in_(part)))
+
+    async def _move(
+        self, key: PurchaseKey, to: PurchaseState, owner: Owner, **values: Any
+    ) -> None:
+        await self._apply(
+            partial(
+                changes.move, key=key, to=to, owner_id=owner.owner_id, now=self._now(), **values
+            )
+        )
+
+    async def _apply(self, change: Callable[[sa.Connection], T]) -> T:
+        # Shielded: a change that was queued happens, whatever becomes of its waiter.
+        return await asyncio.shield(asyncio.wrap_future(self._writer.submit(change)))
+
+
+def _set_lease(connection: sa.Connection, *, owner: Owner, expires: datetime) -> None:
+    connection.execute(
+        sa.update(schema.owners)
+        .where(schema.owners.c.owner_id == owner.owner_id)
+        .values(lease_expires_at=expires)
+    )

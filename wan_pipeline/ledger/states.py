@@ -1,0 +1,73 @@
+"""States of purchases and images, and the transitions that exist.
+
+    planned -> intent -> submitted -> succeeded -> stored
+
+with the side exits `refused` (create rejected), `failed` (task failed), `unknown` (a task may
+exist: adopted to `submitted`, or written off) and `expired` (paid, result gone).
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+__all__ = ["TRANSITIONS", "ImageState", "PurchaseState"]
+
+
+class PurchaseState(StrEnum):
+    """Where a purchase stands."""
+
+    PLANNED = "planned"
+    INTENT = "intent"
+    SUBMITTED = "submitted"
+    SUCCEEDED = "succeeded"
+    STORED = "stored"
+    REFUSED = "refused"
+    FAILED = "failed"
+    UNKNOWN = "unknown"
+    EXPIRED = "expired"
+
+    @property
+    def unfinished(self) -> bool:
+        """Somebody must still do something: poll, download, or find out."""
+        return self in _UNFINISHED
+
+
+_UNFINISHED = frozenset({PurchaseState.INTENT, PurchaseState.SUBMITTED, PurchaseState.SUCCEEDED})
+
+TRANSITIONS: dict[PurchaseState, frozenset[PurchaseState]] = {
+    PurchaseState.PLANNED: frozenset({PurchaseState.INTENT}),
+    PurchaseState.INTENT: frozenset(
+        {
+            PurchaseState.PLANNED,
+            PurchaseState.REFUSED,
+            PurchaseState.UNKNOWN,
+            PurchaseState.SUBMITTED,
+        }
+    ),
+    # A late answer to its own create may still resolve an unknown.
+    PurchaseState.UNKNOWN: frozenset({PurchaseState.SUBMITTED}),
+    PurchaseState.SUBMITTED: frozenset(
+        {PurchaseState.SUCCEEDED, PurchaseState.FAILED, PurchaseState.EXPIRED}
+    ),
+    PurchaseState.SUCCEEDED: frozenset({PurchaseState.STORED}),
+    # The file of a stored image is missing or damaged on disk.
+    PurchaseState.STORED: frozenset({PurchaseState.SUCCEEDED}),
+    # The other form of the body, tried after a proven refusal of the first one.
+    PurchaseState.REFUSED: frozenset({PurchaseState.INTENT}),
+    PurchaseState.FAILED: frozenset(),
+    PurchaseState.EXPIRED: frozenset(),
+}
+
+
+class ImageState(StrEnum):
+    """Where one image stands. It may still arrive while `expected` or `damaged`."""
+
+    EXPECTED = "expected"
+    STORED = "stored"
+    DAMAGED = "damaged"
+    LOST = "lost"
+
+    @property
+    def may_arrive(self) -> bool:
+        """Whether a further download can bring it."""
+        return self in (ImageState.EXPECTED, ImageState.DAMAGED)

@@ -1,0 +1,1 @@
+"""One HTTP exchange at a time: client, dialects, errors, retry rules, provider profiles."""

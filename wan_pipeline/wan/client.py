@@ -1,0 +1,190 @@
+"""The API client: one create, one poll at a time, over httpx.
+
+The paid call is `WanClient.create` and stands nowhere else. It is sent once; what came of it is
+told as a value. Polls are retried within bounds.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Self
+
+import httpx
+
+from wan_pipeline.wan.answers import (
+    CreateDoubtful,
+    CreateNotSent,
+    CreateOutcome,
+    TaskAnswer,
+    TaskMissing,
+)
+from wan_pipeline.wan.dialects.exchange import ApiCall, ApiReply
+from wan_pipeline.wan.errors import PollError
+from wan_pipeline.wan.guard import is_loopback_url
+from wan_pipeline.wan.retry import RetryPolicy, TransientError, read_retry_after
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+    from types import TracebackType
+
+    from wan_pipeline.prompts.request import GenerationRequest
+    from wan_pipeline.wan.dialects import Dialect
+    from wan_pipeline.wan.profiles import RequestForm
+
+__all__ = ["Timeouts", "WanClient"]
+
+MAX_BODY_BYTES = 1_000_000  # an answer is a few kB
+# A connection that the server closed while it lay idle makes false doubts about a create.
+CREATE_IDLE_S = 2.0
+TRANSIENT_STATUSES = frozenset({408, 425, 429, 500, 502, 503, 504})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timeouts:
+    """Seconds. `*_total_s` bounds a whole exchange, however slowly bytes drip."""
+
+    connect_s: float = 10.0
+    write_s: float = 30.0
+    pool_s: float = 30.0
+    create_read_s: float = 60.0
+    create_total_s: float = 90.0
+    poll_read_s: float = 20.0
+    poll_total_s: float = 30.0
+    download_read_s: float = 30.0
+    download_total_s: float = 300.0
+
+    def httpx(self, read_s: float) -> httpx.Timeout:
+        """The four parts of httpx's timeout."""
+        return httpx.Timeout(
+            connect=self.connect_s, read=read_s, write=self.write_s, pool=self.pool_s
+        )
+
+
+@dataclass(slots=True, kw_only=True)
+class WanClient:
+    """Talks to one base URL with one key.
+
+    Attributes:
+        base_url: the only origin that ever gets the key.
+        api_key: sent as a Bearer token; never logged, never part of `repr`.
+        dialect: lays out calls and reads replies.
+        timeouts: bounds of each exchange.
+        poll_retry: retry bounds of polls.
+        connections: sockets held open at most, per kind of call.
+        sleep: waits between retries; a test passes its own.
+    """
+
+    base_url: str
+    api_key: str = field(repr=False)
+    dialect: Dialect
+    timeouts: Timeouts = field(default_factory=Timeouts)
+    poll_retry: RetryPolicy = field(default_factory=RetryPolicy)
+    connections: int = 16
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
+    _creates: httpx.AsyncClient = field(init=False, repr=False)
+    _polls: httpx.AsyncClient = field(init=False, repr=False)
+    _stack: AsyncExitStack = field(init=False, repr=False)
+
+    async def __aenter__(self) -> Self:
+        self._stack = AsyncExitStack()
+        self._creates = await self._open(self.timeouts.create_read_s, idle_s=CREATE_IDLE_S)
+        self._polls = await self._open(self.timeouts.poll_read_s, idle_s=30.0)
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self._stack.__aexit__(kind, error, trace)
+
+    async def create(self, request: GenerationRequest, form: RequestForm) -> CreateOutcome:
+        """Send the paid call, once.
+
+        Only a connection that was never established proves that nothing was sent; every other
+        failure of the network leaves doubt. Raises nothing but `asyncio.CancelledError`, after
+        which the outcome is as doubtful as after a timeout.
+        """
+        call = self.dialect.create_call(request, form)
+        try:
+            async with asyncio.timeout(self.timeouts.create_total_s):
+                reply = await _exchange(self._creates, call)
+        except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout) as error:
+            return CreateNotSent(reason=_named(error))
+        except (httpx.HTTPError, TimeoutError, _BodyTooLargeError) as error:
+            return CreateDoubtful(reason=_named(error))
+        return self.dialect.read_create(reply)
+
+    async def poll(self, task_id: str) -> TaskAnswer | TaskMissing:
+        """Ask for one task, with retries.
+
+        Raises:
+            PollError: bounds used up, or an unreadable answer.
+            AccountStopError: key or permission refused.
+        """
+        call = self.dialect.poll_call(task_id)
+        try:
+            reply = await self.poll_retry.run(lambda: self._poll_once(call), sleep=self.sleep)
+        except TransientError as error:
+            raise PollError(
+                f"task {task_id} could not be asked for: {error}. It goes on at the provider; run"
+                " again to ask for it"
+            ) from error
+        return self.dialect.read_poll(reply, task_id)
+
+    async def _poll_once(self, call: ApiCall) -> ApiReply:
+        try:
+            async with asyncio.timeout(self.timeouts.poll_total_s):
+                reply = await _exchange(self._polls, call)
+        except (httpx.HTTPError, TimeoutError, _BodyTooLargeError) as error:
+            raise TransientError(_named(error)) from error
+        if reply.status in TRANSIENT_STATUSES:
+            raise TransientError(f"status {reply.status}", retry_after_s=reply.retry_after_s)
+        if reply.status == 200 and not reply.body.lstrip().startswith(b"{"):
+            raise TransientError("status 200 with a body that is no JSON object")
+        return reply
+
+    async def _open(self, read_s: float, *, idle_s: float) -> httpx.AsyncClient:
+        client = httpx.AsyncClient(
+            base_url=self.base_url,
+            headers={"Authorization": f"Bearer {self.api_key}", "Accept": "application/json"},
+            timeout=self.timeouts.httpx(read_s),
+            limits=httpx.Limits(
+                max_connections=self.connections,
+                max_keepalive_connections=self.connections,
+                keepalive_expiry=idle_s,
+            ),
+            follow_redirects=False,
+            # A proxy of the environment has no business between us and our own machine.
+            trust_env=not is_loopback_url(self.base_url),
+        )
+        return await self._stack.enter_async_context(client)
+
+
+class _BodyTooLargeError(Exception):
+    """An answer that no API of this kind gives."""
+
+    def __init__(self) -> None:
+        super().__init__(f"an answer of more than {MAX_BODY_BYTES} bytes")
+
+
+async def _exchange(client: httpx.AsyncClient, call: ApiCall) -> ApiReply:
+    async with client.stream(call.method, call.path, json=call.json) as response:
+        body = bytearray()
+        async for chunk in response.aiter_bytes():
+            body += chunk
+            if len(body) > MAX_BODY_BYTES:
+                raise _BodyTooLargeError
+        return ApiReply(
+            status=response.status_code,
+            body=bytes(body),
+            retry_after_s=read_retry_after(response.headers.get("retry-after")),
+        )
+
+
+def _named(error: BaseException) -> str:
+    """The kind of failure and its text; httpx's timeouts carry no text of their own."""
+    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__

@@ -1,0 +1,142 @@
+"""Fetching result images: no key, bounded size, bounded redirects, only where we may go."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Self
+
+import httpx
+
+from wan_pipeline.wan.client import Timeouts
+from wan_pipeline.wan.errors import (
+    DamagedImageDownloadError,
+    DownloadError,
+    ForbiddenUrlError,
+    UrlExpiredError,
+)
+from wan_pipeline.wan.guard import PublicAddressTransport
+from wan_pipeline.wan.retry import DamagedBodyError, RetryPolicy, TransientError, read_retry_after
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+    from types import TracebackType
+
+__all__ = ["Downloader"]
+
+MAX_REDIRECTS = 5
+REDIRECTS = frozenset({301, 302, 303, 307, 308})
+GONE = frozenset({401, 403, 404, 410})  # a signed URL answers 403 when it has expired
+
+
+@dataclass(slots=True, kw_only=True)
+class Downloader:
+    """Fetches result URLs with retries.
+
+    Attributes:
+        allow_private: whether private and loopback addresses may be fetched; only for a
+            provider that itself is on loopback.
+        max_bytes: longest image accepted.
+    """
+
+    allow_private: bool
+    timeouts: Timeouts = field(default_factory=Timeouts)
+    retry: RetryPolicy = field(default_factory=RetryPolicy)
+    max_bytes: int = 64 * 2**20
+    connections: int = 16
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
+    _client: httpx.AsyncClient = field(init=False, repr=False)
+    _stack: AsyncExitStack = field(init=False, repr=False)
+
+    async def __aenter__(self) -> Self:
+        self._stack = AsyncExitStack()
+        limits = httpx.Limits(max_connections=self.connections, keepalive_expiry=30.0)
+        transport = (
+            httpx.AsyncHTTPTransport(limits=limits)
+            if self.allow_private
+            else PublicAddressTransport(limits=limits)
+        )
+        self._client = await self._stack.enter_async_context(
+            httpx.AsyncClient(
+                transport=transport,
+                timeout=self.timeouts.httpx(self.timeouts.download_read_s),
+                follow_redirects=False,
+                headers={"Accept": "image/*"},
+            )
+        )
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self._stack.__aexit__(kind, error, trace)
+
+    async def fetch(self, url: str, *, check: Callable[[bytes], None]) -> bytes:
+        """The bytes behind a result URL, as received.
+
+        `check` gets the bytes of each attempt and raises `DamagedBodyError` when they are no
+        intact image, so that they are fetched again within the bounds.
+
+        Raises:
+            DamagedImageDownloadError: every attempt brought a damaged image.
+            UrlExpiredError: the URL is gone.
+            ForbiddenUrlError: the URL or a redirect leads where we do not go.
+            DownloadError: attempts or time used up; its cause is the last failure.
+        """
+
+        async def attempt() -> bytes:
+            data = await self._fetch_once(url)
+            check(data)
+            return data
+
+        try:
+            return await self.retry.run(attempt, sleep=self.sleep)
+        except TransientError as error:
+            damaged = isinstance(error, DamagedBodyError)
+            raise (DamagedImageDownloadError if damaged else DownloadError)(
+                f"image could not be fetched: {error}. It stays at the provider while its URL"
+                " lives; run again to fetch it"
+            ) from error
+
+    async def _fetch_once(self, url: str) -> bytes:
+        try:
+            async with asyncio.timeout(self.timeouts.download_total_s):
+                return await self._follow(httpx.URL(url))
+        except (httpx.HTTPError, TimeoutError) as error:
+            raise TransientError(f"{type(error).__name__}: {error}") from error
+        except httpx.InvalidURL as error:
+            raise ForbiddenUrlError(f"the result's URL is not valid: {error}") from error
+
+    async def _follow(self, url: httpx.URL) -> bytes:
+        for _ in range(MAX_REDIRECTS + 1):
+            if url.scheme not in ("http", "https") or not url.host:
+                raise ForbiddenUrlError(f"a result URL of scheme {url.scheme!r} is not fetched")
+            if url.userinfo:
+                url = url.copy_with(userinfo=b"")
+            async with self._client.stream("GET", url) as response:
+                if response.status_code in REDIRECTS and "location" in response.headers:
+                    url = url.join(response.headers["location"])
+                    continue
+                return await self._read(response)
+        raise ForbiddenUrlError(f"the result's URL redirects more than {MAX_REDIRECTS} times")
+
+    async def _read(self, response: httpx.Response) -> bytes:
+        status = response.status_code
+        if status in GONE:
+            raise UrlExpiredError(f"the result's URL answers {status}: it has expired")
+        if status != 200:
+            raise TransientError(
+                f"status {status}",
+                retry_after_s=read_retry_after(response.headers.get("retry-after")),
+            )
+        data = bytearray()
+        # Bytes as received: a Content-Encoding of the transport is undone by aiter_bytes.
+        async for chunk in response.aiter_bytes():
+            data += chunk
+            if len(data) > self.max_bytes:
+                raise ForbiddenUrlError(f"the result is longer than {self.max_bytes} bytes")
+        return bytes(data)

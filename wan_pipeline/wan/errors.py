@@ -1,0 +1,110 @@
+"""Errors of the API client.
+
+Exceptions end a batch or an exchange; what happens to one create is a value, not an exception
+(see `answers.CreateOutcome`), because each outcome has its own row in the ledger.
+
+    WanError
+    +-- ConfigurationError      a setting is missing or wrong; nothing was sent
+    +-- ExchangeError           one poll or download gave up within its bounds
+    |   +-- PollError           the task goes on remotely; ask again later
+    |   +-- DownloadError       the image is still at the provider while its URL lives
+    |       +-- DamagedImageDownloadError  every attempt brought a broken image
+    |       +-- UrlExpiredError the provider answers that the URL is gone
+    |       +-- ForbiddenUrlError  the URL leads where we do not go; not fetched
+    +-- AccountStopError        key, credit or model: no request of the batch can succeed
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+__all__ = [
+    "AccountStopError",
+    "ConfigurationError",
+    "DamagedImageDownloadError",
+    "DownloadError",
+    "ExchangeError",
+    "ForbiddenUrlError",
+    "PollError",
+    "StopReason",
+    "UrlExpiredError",
+    "WanError",
+]
+
+
+class StopReason(StrEnum):
+    """Why a batch stops submitting at once and burns no row."""
+
+    NO_CREDIT = "no_credit"
+    BAD_KEY = "bad_key"
+    FORBIDDEN = "forbidden"
+    MISSING_MODEL = "missing_model"
+    BODY_NOT_UNDERSTOOD = "body_not_understood"
+    UNKNOWN_CREATES = "unknown_creates"
+    UNREACHABLE = "unreachable"
+    THROTTLED = "throttled"
+    DISK = "disk"
+
+    @property
+    def remedy(self) -> str:
+        """What a person does about it."""
+        return _REMEDIES[self]
+
+
+_REMEDIES = {
+    StopReason.NO_CREDIT: "top up the account, then run again; nothing is bought twice",
+    StopReason.BAD_KEY: "set the profile's key variable to a valid API key, then run again",
+    StopReason.FORBIDDEN: "check the account's balance and its permission for the model, then run"
+    " again",
+    StopReason.MISSING_MODEL: "check WAN_BASE_URL and that the account may use the model",
+    StopReason.BODY_NOT_UNDERSTOOD: "the provider gave more images than asked for; set"
+    " WAN_REQUEST_FORM to the form it understands (flat or wrapped) before the next run",
+    StopReason.UNKNOWN_CREATES: "look at the provider's console for tasks that the ledger does not"
+    " know (`wan status` lists them) before you run again",
+    StopReason.UNREACHABLE: "check the network and WAN_BASE_URL, then run again",
+    StopReason.THROTTLED: "the account stays over its rate limit; lower WAN_SUBMISSIONS_PER_SECOND"
+    " or stop the other users of the key, then run again",
+    StopReason.DISK: "free space on the data folder's disk, then run again; what was paid for is"
+    " fetched then",
+}
+
+
+class WanError(Exception):
+    """Base of everything the client raises."""
+
+
+class ConfigurationError(WanError):
+    """A setting is missing or wrong. Raised before anything is sent."""
+
+
+class ExchangeError(WanError):
+    """A poll or download did not succeed within its attempts and total time."""
+
+
+class PollError(ExchangeError):
+    """A task could not be asked for; it goes on remotely."""
+
+
+class DownloadError(ExchangeError):
+    """An image could not be fetched; it stays at the provider while its URL lives."""
+
+
+class DamagedImageDownloadError(DownloadError):
+    """Every attempt brought bytes that are no intact image."""
+
+
+class UrlExpiredError(DownloadError):
+    """The provider says that the URL is no longer valid (403, 404 or 410)."""
+
+
+class ForbiddenUrlError(DownloadError):
+    """The URL, or a redirect of it, leads where this client does not go."""
+
+
+class AccountStopError(WanError):
+    """No request of the batch can succeed until a person acts."""
+
+    def __init__(self, reason: StopReason, detail: str) -> None:
+        super().__init__(f"{reason.value.replace('_', ' ')}: {detail}. What to do: {reason.remedy}.")
+        self.reason = reason
+        self.detail = detail
