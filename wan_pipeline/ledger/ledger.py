@@ -290,6 +290,14 @@ class Ledger:
             records.sort(key=lambda record: (record.attempt, record.image_index))
         return found
 
+    def lost_images(self, request_ids: Iterable[str] | None = None) -> set[str]:
+        """Ids of requests that have a paid image which can no longer arrive."""
+        return {
+            request_id
+            for request_id, records in self.images(request_ids).items()
+            if any(record.state is ImageState.LOST for record in records)
+        }
+
     def counts(self) -> dict[PurchaseState, int]:
         """How many purchases stand in each state."""
         table = schema.purchases

@@ -62,6 +62,10 @@ class RetryPolicy:
         Raises:
             TransientError: the last one, when attempts or time are used up.
         """
+
+        async def attempt() -> T:
+            return await exchange()
+
         retrying = tenacity.AsyncRetrying(
             retry=tenacity.retry_if_exception_type(TransientError),
             stop=tenacity.stop_after_attempt(self.attempts)
@@ -70,7 +74,7 @@ class RetryPolicy:
             sleep=sleep,
             reraise=True,
         )
-        return await retrying(exchange)
+        return await retrying(attempt)
 
     def _wait(self, state: tenacity.RetryCallState) -> float:
         error = state.outcome.exception() if state.outcome else None

@@ -1,0 +1,105 @@
+"""Write files so that a reader sees the old one or the new one, never half of one.
+
+Temp file in the same folder, fsync, rename, fsync of the folder: after the call returns, the file
+survives a power cut. What is written, and where, belongs to the callers.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import time
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+    from pathlib import Path
+
+__all__ = ["TEMP_PREFIX", "atomic_path", "sweep_temp_files", "write_atomic"]
+
+TEMP_PREFIX = ".tmp-"
+"""How the name of every unfinished file begins; readers that list a folder leave these out."""
+
+
+def write_atomic(path: Path, data: bytes) -> None:
+    """Put `data` at `path`, replacing what was there, durably and all at once.
+
+    Args:
+        path: the file; missing folders above it are made.
+        data: its new content.
+
+    Raises:
+        OSError: the disk refused; nothing is left behind and an older file is untouched.
+    """
+    with atomic_path(path) as temp:
+        temp.write_bytes(data)
+
+
+@contextmanager
+def atomic_path(path: Path) -> Generator[Path]:
+    """Lend a temp path to a writer that wants a name, then move its file to `path`.
+
+    The temp name keeps the suffix, since writers guess formats by it. When the block raises, the
+    temp file is removed and `path` stays as it was.
+
+    Args:
+        path: where the finished file goes; missing folders above it are made.
+
+    Yields:
+        A free path in the same folder. The block must create the file and close it.
+
+    Raises:
+        OSError: the disk refused, or the block made no file.
+    """
+    _make_folder(path.parent)
+    temp = path.with_name(f"{TEMP_PREFIX}{secrets.token_hex(8)}{path.suffix}")
+    try:
+        yield temp
+        _sync(temp)
+        temp.replace(path)
+    except BaseException:
+        # Whatever ended the writing, the first error is the one to tell.
+        with suppress(OSError):
+            temp.unlink(missing_ok=True)
+        raise
+    _sync(path.parent)
+
+
+def sweep_temp_files(folder: Path, *, older_than_s: float) -> int:
+    """Remove the temp files that killed writers left in `folder` (not below it).
+
+    Args:
+        folder: where to look; it need not exist.
+        older_than_s: least age in seconds since the last write; protects writers at work.
+
+    Returns:
+        How many files were removed.
+    """
+    oldest_kept = time.time() - older_than_s
+    removed = 0
+    for temp in folder.glob(f"{TEMP_PREFIX}*"):
+        # A writer may finish, or another sweep come first, between the listing and here.
+        with suppress(FileNotFoundError):
+            if temp.stat().st_mtime <= oldest_kept:
+                temp.unlink()
+                removed += 1
+    return removed
+
+
+def _make_folder(folder: Path) -> None:
+    """Make `folder` and what is missing above it, each name made durable in its parent."""
+    if folder.is_dir():
+        return
+    _make_folder(folder.parent)
+    folder.mkdir(exist_ok=True)
+    _sync(folder.parent)
+
+
+def _sync(path: Path) -> None:
+    """Flush a file's content, or a folder's names, to the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,278 @@
+"""One batch: take up what earlier runs left, buy what is missing, follow everything to its end."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import TYPE_CHECKING
+
+from wan_pipeline.generation.collect import Collector
+from wan_pipeline.generation.pacing import Window
+from wan_pipeline.generation.progress import BatchReport, Progress, SilentProgress, Tally
+from wan_pipeline.generation.stop import Stop
+from wan_pipeline.generation.submit import Submitted, Submitter
+from wan_pipeline.ledger.records import Purchase
+from wan_pipeline.ledger.states import PurchaseState
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Iterator
+
+    from wan_pipeline.generation.terms import Ports, Terms
+    from wan_pipeline.prompts.request import GenerationRequest
+
+__all__ = ["recover", "run_batch"]
+
+CHUNK = 500
+RENEW_EVERY_S = 15.0  # an owner's lease lasts a minute
+FOREIGN_EVERY_S = 1.0
+
+# What a batch leaves as it is: buying again needs a person's word.
+SETTLED = frozenset(
+    {
+        PurchaseState.REFUSED,
+        PurchaseState.FAILED,
+        PurchaseState.UNKNOWN,
+        PurchaseState.EXPIRED,
+    }
+)
+
+
+async def run_batch(
+    requests: Iterable[GenerationRequest],
+    *,
+    ports: Ports,
+    terms: Terms,
+    progress: Progress | None = None,
+) -> BatchReport:
+    """Bring every request to its end, buying each at most once.
+
+    Errors of single requests are counted and stand in the ledger; what ends the batch early is
+    in the report. A cancellation stops submitting, waits for creates on their way, records
+    them, and is raised on; tasks at the provider are taken up by the next batch.
+
+    Args:
+        requests: in the order in which they are bought; streamed, repeats are skipped.
+        ports: what the batch works through.
+        terms: on which terms it buys.
+        progress: told about every change.
+
+    Raises:
+        LedgerUnavailableError: nothing is bought without a ledger.
+    """
+    batch = _Batch(ports, terms, progress or SilentProgress())
+    return await batch.run(requests)
+
+
+async def recover(
+    *, ports: Ports, terms: Terms, progress: Progress | None = None
+) -> BatchReport:
+    """Poll and fetch everything that dead runs left unfinished; never creates."""
+    batch = _Batch(ports, terms, progress or SilentProgress())
+    return await batch.run((), everything=True)
+
+
+@dataclass(slots=True)
+class _Batch:
+    ports: Ports
+    terms: Terms
+    progress: Progress
+    tally: Tally = field(default_factory=Tally)
+    stop: Stop = field(default_factory=Stop)
+    left: int = 0
+    seen: set[str] = field(default_factory=set)
+    foreign: set[str] = field(default_factory=set)
+    buying: set[asyncio.Task[None]] = field(default_factory=set)
+    window: Window = field(init=False)
+    submitter: Submitter = field(init=False)
+    collector: Collector = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.window = Window(self.terms.window)
+        self.submitter = Submitter(self.ports, self.terms, tally=self.tally, stop=self.stop)
+        self.collector = Collector(
+            self.ports, self.terms, tally=self.tally, stop=self.stop, window=self.window
+        )
+
+    async def run(
+        self, requests: Iterable[GenerationRequest], *, everything: bool = False
+    ) -> BatchReport:
+        heartbeat = asyncio.ensure_future(self._heartbeat())
+        try:
+            async with asyncio.TaskGroup() as group:
+                await self._take_up(group, None if everything else ())
+                await self._buy(group, requests)
+                await self._await_foreign(group)
+        except BaseExceptionGroup as errors:
+            raise _first(errors) from errors
+        except asyncio.CancelledError:
+            self.stop.cancel()
+            raise
+        finally:
+            self.stop.cancel()
+            await self.submitter.finish()
+            heartbeat.cancel()
+            self.progress.update(self.tally)
+        return BatchReport(
+            tally=self.tally,
+            stop=self.stop.reason,
+            stop_detail=self.stop.detail,
+            left=self.left,
+        )
+
+    # --- taking up ---
+
+    async def _take_up(
+        self, group: asyncio.TaskGroup, request_ids: Collection[str] | None
+    ) -> set[str]:
+        """Go on with what dead owners left, oldest deadline first; the ids taken."""
+        taken = await self.ports.ledger.take_over(self.ports.owner, request_ids)
+        for purchase in taken:
+            self.seen.add(purchase.request_id)
+            self.tally.requests += request_ids is None
+            if purchase.state is PurchaseState.UNKNOWN:
+                self._settle(purchase)
+                continue
+            self.tally.taken_up += 1
+            if purchase.state is PurchaseState.SUCCEEDED:
+                group.create_task(self._fetch(purchase))
+            else:
+                self.window.add()
+                group.create_task(self._collect(_resumed(purchase)))
+        return {purchase.request_id for purchase in taken}
+
+    async def _await_foreign(self, group: asyncio.TaskGroup) -> None:
+        """Wait for purchases of live owners; when one dies, go on with its."""
+        patience = self.ports.clock.monotonic() + self.terms.task_patience_s
+        while self.foreign and not self.stop:
+            if self.ports.clock.monotonic() > patience:
+                self.tally.problems["left to the run that bought it"] += len(self.foreign)
+                self.tally.failed += len(self.foreign)
+                return
+            await self.ports.clock.sleep(FOREIGN_EVERY_S)
+            self.foreign -= await self._take_up(group, frozenset(self.foreign))
+            for purchase in self.ports.ledger.purchases(self.foreign).values():
+                if not purchase.state.unfinished:
+                    self.foreign.discard(purchase.request_id)
+                    self._settle(purchase)
+            self.progress.update(self.tally)
+
+    # --- buying ---
+
+    async def _buy(
+        self, group: asyncio.TaskGroup, requests: Iterable[GenerationRequest]
+    ) -> None:
+        for chunk in _chunks(self._distinct(requests)):
+            self.tally.requests += len(chunk)
+            request_ids = [request_id for request_id, _ in chunk]
+            taken = await self._take_up(group, request_ids)
+            standing = self.ports.ledger.purchases(request_ids)
+            lost = self.ports.ledger.lost_images(request_ids)
+            self.progress.update(self.tally)
+            for request_id, request in chunk:
+                purchase = standing.get(request_id)
+                if purchase is None or purchase.state is PurchaseState.PLANNED:
+                    await self._buy_one(group, request)
+                elif request_id not in taken:
+                    self._settle(purchase, lost=request_id in lost)
+        if self.buying:
+            await asyncio.wait(set(self.buying))
+
+    async def _buy_one(self, group: asyncio.TaskGroup, request: GenerationRequest) -> None:
+        """Start buying; the first ones go alone, until one proves that we are understood."""
+        if not self.stop:
+            await self.window.enter()
+            if self.stop:
+                await self.window.leave()
+        if self.stop:
+            self.left += 1
+            self.tally.failed += 1
+            return
+        buying = group.create_task(self._submit(group, request))
+        self.buying.add(buying)
+        buying.add_done_callback(self.buying.discard)
+        if not self.submitter.understood:
+            await asyncio.wait([buying])
+
+    async def _submit(self, group: asyncio.TaskGroup, request: GenerationRequest) -> None:
+        bought = await self.submitter.submit(request)
+        if isinstance(bought, Submitted):
+            group.create_task(self._collect(bought))
+        else:
+            await self.window.leave()
+            if bought is None:
+                self.tally.failed += 1
+            else:
+                self._settle(bought)
+        self.progress.update(self.tally)
+
+    # --- following ---
+
+    async def _collect(self, submitted: Submitted) -> None:
+        self.progress.update(self.tally)
+        self._count(complete=await self.collector.collect(submitted))
+
+    async def _fetch(self, purchase: Purchase) -> None:
+        self._count(complete=await self.collector.fetch(purchase.key))
+
+    def _count(self, *, complete: bool) -> None:
+        if complete:
+            self.tally.done += 1
+        else:
+            self.tally.failed += 1
+        self.progress.update(self.tally)
+
+    def _settle(self, purchase: Purchase, *, lost: bool = False) -> None:
+        """Count a purchase that this batch does not work on."""
+        if purchase.state in SETTLED or lost:
+            self.tally.failed += 1
+        elif purchase.state is PurchaseState.STORED:
+            self.tally.already_stored += 1
+        else:
+            self.foreign.add(purchase.request_id)
+
+    # --- the rest ---
+
+    def _distinct(
+        self, requests: Iterable[GenerationRequest]
+    ) -> Iterator[tuple[str, GenerationRequest]]:
+        for request in requests:
+            request_id = request.request_id
+            if request_id not in self.seen:
+                self.seen.add(request_id)
+                yield request_id, request
+
+    async def _heartbeat(self) -> None:
+        while True:
+            await asyncio.sleep(RENEW_EVERY_S)
+            await self.ports.ledger.renew(self.ports.owner)
+
+
+def _resumed(purchase: Purchase) -> Submitted:
+    assert purchase.task_id is not None  # noqa: S101  a submitted row has one
+    assert purchase.submitted_at is not None  # noqa: S101
+    assert purchase.deadline_at is not None  # noqa: S101
+    return Submitted(
+        key=purchase.key,
+        n=purchase.n,
+        task_id=purchase.task_id,
+        submitted_at=purchase.submitted_at,
+        deadline_at=purchase.deadline_at,
+        ours=False,
+    )
+
+
+def _chunks(
+    items: Iterable[tuple[str, GenerationRequest]],
+) -> Iterator[list[tuple[str, GenerationRequest]]]:
+    iterator = iter(items)
+    while chunk := list(islice(iterator, CHUNK)):
+        yield chunk
+
+
+def _first(errors: BaseExceptionGroup[BaseException]) -> BaseException:
+    """The first single error: a batch ends by one cause, the others follow from it."""
+    error: BaseException = errors
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error

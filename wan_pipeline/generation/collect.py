@@ -1,0 +1,266 @@
+"""The result side of a batch: polls until a task ends, then fetches and keeps its images."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from wan_pipeline.generation.pacing import Pacer
+from wan_pipeline.generation.polling import PollSchedule
+from wan_pipeline.ledger.states import ImageState
+from wan_pipeline.wan.answers import TaskAnswer, TaskMissing, TaskState
+from wan_pipeline.wan.errors import (
+    AccountStopError,
+    DamagedImageDownloadError,
+    DownloadError,
+    PollError,
+    StopReason,
+    UrlExpiredError,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from decimal import Decimal
+
+    from wan_pipeline.generation.pacing import Window
+    from wan_pipeline.generation.progress import Tally
+    from wan_pipeline.generation.stop import Stop
+    from wan_pipeline.generation.submit import Submitted
+    from wan_pipeline.generation.terms import Ports, Terms
+    from wan_pipeline.ledger.records import ImageRecord, Purchase, PurchaseKey
+
+__all__ = ["Collector"]
+
+MISSING_POLLS = 3  # a task that the provider does not know is left to the next run after so many
+DOWNLOADS_AT_ONCE = 8
+WRONG_TYPE = "wrong_type"
+
+
+class Collector:
+    """Brings submitted purchases to their end."""
+
+    def __init__(
+        self, ports: Ports, terms: Terms, *, tally: Tally, stop: Stop, window: Window
+    ) -> None:
+        self._ports = ports
+        self._terms = terms
+        self._tally = tally
+        self._stop = stop
+        self._window = window
+        self._schedule = PollSchedule()
+        self._pacer = Pacer(
+            terms.limits.queries_per_second,
+            clock=ports.clock.monotonic,
+            sleep=ports.clock.sleep,
+        )
+        self._downloads = asyncio.Semaphore(DOWNLOADS_AT_ONCE)
+
+    async def collect(self, submitted: Submitted) -> bool:
+        """Poll a task to its end and keep its images; whether its request is complete.
+
+        The caller has entered the window for it; it is left here, as soon as the task ends.
+        """
+        self._tally.in_flight += 1
+        try:
+            answer = await self._ended(submitted)
+        finally:
+            self._tally.in_flight -= 1
+            await self._window.leave()
+        if answer is None:
+            return False
+        if answer.state is TaskState.FAILED or not self._usable(answer):
+            await self._failed(submitted, answer)
+            return False
+        await self._succeeded(submitted, answer)
+        return await self.fetch(submitted.key)
+
+    async def fetch(self, key: PurchaseKey) -> bool:
+        """Fetch the images of a finished task that can still arrive; whether none is missing."""
+        records = self._records(key)
+        arriving = [record for record in records if record.state.may_arrive]
+        kept = await asyncio.gather(*(self._keep(key, record) for record in arriving))
+        return all(kept) and all(record.state is not ImageState.LOST for record in records)
+
+    # --- polling ---
+
+    async def _ended(self, submitted: Submitted) -> TaskAnswer | None:
+        """The task's final answer; None when this run leaves it, told why in the tally."""
+        if submitted.task is not None and submitted.task.state is not TaskState.RUNNING:
+            return submitted.task
+        clock = self._ports.clock
+        began, polls, missing = clock.monotonic(), 0, 0
+        while True:
+            age_s = (clock.now() - submitted.submitted_at).total_seconds()
+            await clock.sleep(self._schedule.wait_s(age_s=age_s, polls=polls))
+            await self._pacer.slot()
+            polls += 1
+            try:
+                answer = await self._ports.provider.poll(submitted.task_id)
+            except AccountStopError as error:
+                self._stop.set(error.reason, error.detail)
+                return self._left("not polled: the account was stopped")
+            except PollError:
+                return self._left("could not be polled")
+            if isinstance(answer, TaskMissing):
+                missing += 1
+            elif answer.state is not TaskState.RUNNING:
+                self._learn(submitted)
+                return answer
+            if clock.now() >= submitted.deadline_at:
+                return await self._expired(submitted.key, missing=missing > 0)
+            if missing >= MISSING_POLLS:
+                return self._left("not known to the provider")
+            if clock.monotonic() - began > self._terms.task_patience_s:
+                return self._left("still running")
+
+    def _learn(self, submitted: Submitted) -> None:
+        """Only tasks that this run watched from the start teach how long tasks take."""
+        if submitted.ours:
+            latency = (self._ports.clock.now() - submitted.submitted_at).total_seconds()
+            self._schedule.learn(latency)
+            self._tally.latencies_s.append(latency)
+
+    def _left(self, why: str) -> None:
+        self._tally.problems[f"left to the next run: {why}"] += 1
+
+    async def _expired(self, key: PurchaseKey, *, missing: bool) -> None:
+        why = "unknown to the provider" if missing else "still running"
+        await self._ports.ledger.expired(
+            key, self._ports.owner, f"{why} when its result's lifetime ended"
+        )
+        self._tally.problems["expired"] += 1
+
+    # --- ends of a task ---
+
+    def _usable(self, answer: TaskAnswer) -> bool:
+        return bool(answer.images) or not answer.foreign_items
+
+    async def _failed(self, submitted: Submitted, answer: TaskAnswer) -> None:
+        error = answer.error
+        code = error.code if error else WRONG_TYPE
+        message = (
+            error.message if error else f"results of type {', '.join(answer.foreign_items)}, no image"
+        )
+        await self._ports.ledger.failed(
+            submitted.key,
+            self._ports.owner,
+            code=code,
+            message=message,
+            kind=error.kind if error else WRONG_TYPE,
+            cost_usd=answer.cost_usd,
+            final_answer=answer.raw,
+        )
+        if answer.cost_usd and submitted.ours:
+            self._tally.cost_usd += answer.cost_usd
+
+    async def _succeeded(self, submitted: Submitted, answer: TaskAnswer) -> None:
+        cost, source = self._cost(answer)
+        await self._ports.ledger.succeeded(
+            submitted.key,
+            self._ports.owner,
+            links=[(link.url, link.job_id) for link in answer.images],
+            url_expires_at=self._ports.clock.now()
+            + timedelta(seconds=self._terms.result_lifetime_s),
+            cost_usd=cost,
+            cost_source=source,
+            discount=answer.discount,
+            completed_at=answer.completed_at or self._ports.clock.now(),
+            actual_prompt=answer.actual_prompt,
+            provider_metadata=answer.metadata_json,
+            final_answer=answer.raw,
+        )
+        if submitted.ours:
+            self._tally.cost_usd += cost
+        if len(answer.images) < submitted.n:
+            self._tally.problems["fewer images than asked for"] += 1
+        if len(answer.images) > submitted.n:
+            self._stop.set(
+                StopReason.BODY_NOT_UNDERSTOOD,
+                f"task {submitted.task_id} brought {len(answer.images)} images, {submitted.n} were"
+                " asked for",
+            )
+
+    def _cost(self, answer: TaskAnswer) -> tuple[Decimal, str]:
+        """The reported cost, else the table's price for each image received."""
+        if answer.cost_usd is not None:
+            return answer.cost_usd, "reported"
+        return self._terms.price_usd * len(answer.images), "price_table"
+
+    # --- images ---
+
+    def _records(self, key: PurchaseKey) -> Sequence[ImageRecord]:
+        found = self._ports.ledger.images([key.request_id]).get(key.request_id, [])
+        return [record for record in found if record.attempt == key.attempt]
+
+    async def _keep(self, key: PurchaseKey, record: ImageRecord) -> bool:
+        ports = self._ports
+        try:
+            async with self._downloads:
+                data = await self._bytes(key, record)
+                file = await asyncio.to_thread(ports.keeper.keep, data)
+        except DownloadError as error:
+            return await self._not_kept(key, record, error)
+        except OSError as error:
+            self._stop.set(StopReason.DISK, str(error))
+            self._tally.problems["image not written to disk"] += 1
+            return False
+        await ports.ledger.image(
+            key,
+            ports.owner,
+            record.image_index,
+            ImageState.STORED,
+            image_id=file.image_id,
+            path=file.path,
+            format=file.format,
+            bytes=file.bytes,
+            width=file.width,
+            height=file.height,
+            problem=None,
+        )
+        self._tally.images += 1
+        return True
+
+    async def _bytes(self, key: PurchaseKey, record: ImageRecord) -> bytes:
+        """Fetch; a URL that is gone is asked for once more, signatures may be renewed."""
+        ports = self._ports
+        try:
+            return await ports.fetcher.fetch(record.url, check=ports.keeper.check)
+        except UrlExpiredError:
+            url = await self._renewed_url(key, record)
+            if url is None or url == record.url:
+                raise
+            return await ports.fetcher.fetch(url, check=ports.keeper.check)
+
+    async def _renewed_url(self, key: PurchaseKey, record: ImageRecord) -> str | None:
+        purchase = self._purchase(key)
+        if purchase.task_id is None:
+            return None
+        await self._pacer.slot()
+        try:
+            answer = await self._ports.provider.poll(purchase.task_id)
+        except (PollError, AccountStopError):
+            return None
+        if isinstance(answer, TaskMissing) or record.image_index >= len(answer.images):
+            return None
+        return answer.images[record.image_index].url
+
+    def _purchase(self, key: PurchaseKey) -> Purchase:
+        return self._ports.ledger.purchases([key.request_id])[key.request_id]
+
+    async def _not_kept(
+        self, key: PurchaseKey, record: ImageRecord, error: DownloadError
+    ) -> bool:
+        """Until its URL dies an image may still arrive; after that it is lost."""
+        gone = isinstance(error, UrlExpiredError)
+        if gone or self._ports.clock.now() >= record.url_expires_at:
+            state = ImageState.LOST
+        elif isinstance(error, DamagedImageDownloadError):
+            state = ImageState.DAMAGED
+        else:
+            state = ImageState.EXPECTED
+        self._tally.problems[f"image {state.value}"] += 1
+        await self._ports.ledger.image(
+            key, self._ports.owner, record.image_index, state, problem=str(error)
+        )
+        return False

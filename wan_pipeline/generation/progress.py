@@ -1,0 +1,77 @@
+"""What a batch tells while it works and when it is done."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from wan_pipeline.wan.errors import StopReason
+
+__all__ = ["BatchReport", "Progress", "SilentProgress", "Tally"]
+
+ZERO = Decimal(0)
+
+
+@dataclass(slots=True)
+class Tally:
+    """Running counts of a batch.
+
+    Attributes:
+        requests: distinct requests of the plan.
+        already_stored: of those, complete before this batch.
+        created: creates sent, whatever came of them.
+        taken_up: unfinished purchases of earlier runs that this batch went on with.
+        in_flight: tasks at the provider now.
+        done: requests completed by this batch.
+        failed: requests that will not be completed by this batch.
+        images: images stored by this batch.
+        cost_usd: reported cost of what this batch bought.
+    """
+
+    requests: int = 0
+    already_stored: int = 0
+    created: int = 0
+    taken_up: int = 0
+    in_flight: int = 0
+    done: int = 0
+    failed: int = 0
+    images: int = 0
+    cost_usd: Decimal = ZERO
+    throttled: int = 0
+    problems: Counter[str] = field(default_factory=Counter)
+    latencies_s: list[float] = field(default_factory=list)
+
+
+class Progress(Protocol):
+    """Somewhere to show a batch's progress; called often, so it must be cheap."""
+
+    def update(self, tally: Tally) -> None:
+        """The counts changed."""
+        ...
+
+
+class SilentProgress:
+    """Shows nothing."""
+
+    def update(self, tally: Tally) -> None:
+        """Do nothing."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BatchReport:
+    """What came of a batch.
+
+    Attributes:
+        tally: its counts.
+        stop: why submitting stopped early, if it did.
+        stop_detail: what the provider said then.
+        left: requests that were not even tried because of the stop.
+    """
+
+    tally: Tally
+    stop: StopReason | None = None
+    stop_detail: str = ""
+    left: int = 0

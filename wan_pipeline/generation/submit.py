@@ -1,0 +1,272 @@
+"""The create side of a batch: intent, one POST, and what its outcome does to the ledger."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from wan_pipeline.generation.pacing import Pacer
+from wan_pipeline.ledger.records import Intention, Purchase, PurchaseKey
+from wan_pipeline.wan.answers import (
+    CreateAccepted,
+    CreateDoubtful,
+    CreateNotSent,
+    CreateRefused,
+    CreateThrottled,
+    TaskAnswer,
+)
+from wan_pipeline.wan.errors import StopReason
+from wan_pipeline.wan.profiles import RequestForm
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from datetime import datetime
+
+    from wan_pipeline.generation.progress import Tally
+    from wan_pipeline.generation.stop import Stop
+    from wan_pipeline.generation.terms import Ports, Terms
+    from wan_pipeline.prompts.request import GenerationRequest
+    from wan_pipeline.wan.answers import CreateOutcome
+
+__all__ = ["Submitted", "Submitter"]
+
+OTHER_FORM = {
+    RequestForm.FLAT: RequestForm.WRAPPED,
+    RequestForm.WRAPPED: RequestForm.FLAT,
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Submitted:
+    """A purchase with a task at the provider; `task` is the create's answer, if it was ours."""
+
+    key: PurchaseKey
+    n: int
+    task_id: str
+    submitted_at: datetime
+    deadline_at: datetime
+    task: TaskAnswer | None = None
+    ours: bool = True
+
+
+class Submitter:
+    """Sends creates, one POST per intent."""
+
+    def __init__(self, ports: Ports, terms: Terms, *, tally: Tally, stop: Stop) -> None:
+        self._ports = ports
+        self._terms = terms
+        self._tally = tally
+        self._stop = stop
+        self._pacer = Pacer(
+            terms.limits.submissions_per_second,
+            clock=ports.clock.monotonic,
+            sleep=ports.clock.sleep,
+        )
+        self._memory = f"form:{terms.profile}:{terms.base_url}"
+        remembered = ports.ledger.recall(self._memory)
+        self._form = terms.form
+        if self._form is RequestForm.AUTO:
+            self._form = RequestForm(remembered) if remembered else terms.first_form
+        self._in_doubt = 0
+        self._unsent = 0
+        self._refusing_since: float | None = None
+        self._sending: set[asyncio.Task[Submitted | Purchase | None]] = set()
+        self._committed: set[asyncio.Task[Any]] = set()  # between their intent and its outcome
+        self.understood = False  # one create of this batch was accepted: its form is right
+
+    async def submit(self, request: GenerationRequest) -> Submitted | Purchase | None:
+        """Buy a request, unless somebody did.
+
+        A cancellation does not reach a create that is on its way; see `finish`.
+
+        Returns:
+            The submitted purchase; or the purchase that already stands and is somebody else's;
+            or None when the ledger says why it was not bought.
+        """
+        sending = asyncio.ensure_future(self._submit(request))
+        self._sending.add(sending)
+        sending.add_done_callback(self._sending.discard)
+        return await asyncio.shield(sending)
+
+    async def finish(self) -> None:
+        """Drop creates not begun, give those on their way their grace, record the rest unknown."""
+        for waiting in self._sending - self._committed:
+            waiting.cancel()
+        if self._committed:
+            _, late = await asyncio.wait(
+                set(self._committed), timeout=self._terms.create_grace_s
+            )
+            for sending in late:
+                sending.cancel()
+        if self._sending:
+            await asyncio.wait(set(self._sending))
+
+    async def _submit(self, request: GenerationRequest) -> Submitted | Purchase | None:
+        forms = [self._form]  # the last one is sent; more than one were refused
+        while not self._stop:
+            await self._pacer.slot()
+            if self._stop:
+                break
+            with self._uninterrupted():
+                standing = await self._intend(request, forms[-1], again=len(forms) > 1)
+                if isinstance(standing, Purchase):
+                    return standing
+                outcome = await self._create(request, standing, forms[-1])
+                if outcome is None:
+                    break
+                submitted = await self._record(standing, request, forms[-1], outcome)
+            if submitted is not None:
+                return submitted
+            if isinstance(outcome, CreateThrottled | CreateNotSent):
+                continue
+            if len(forms) > 1 or not self._form_may_be_wrong(outcome):
+                break
+            forms.append(OTHER_FORM[forms[0]])
+        return None
+
+    @contextmanager
+    def _uninterrupted(self) -> Iterator[None]:
+        """From the intent to the record of its outcome a cancellation waits; see `finish`."""
+        task = asyncio.current_task()
+        assert task is not None  # noqa: S101  we are in a coroutine
+        self._committed.add(task)
+        try:
+            yield
+        finally:
+            self._committed.discard(task)
+
+    async def _intend(
+        self, request: GenerationRequest, form: RequestForm, *, again: bool
+    ) -> PurchaseKey | Purchase:
+        request_id = request.request_id
+        standing = await self._ports.ledger.intend(
+            Intention(
+                profile=self._terms.profile,
+                request_id=request_id,
+                request=request.canonical_json().decode(),
+                n=request.n,
+                price_usd=self._terms.price_usd,
+                bought_by_set=self._terms.prompt_set,
+                dialect=self._terms.dialect,
+                form=form.value,
+                code_version=self._terms.code_version,
+            ),
+            owner=self._ports.owner,
+            again_after_refusal=again,
+        )
+        return standing or PurchaseKey(
+            profile=self._terms.profile, request_id=request_id, attempt=1
+        )
+
+    async def _create(
+        self, request: GenerationRequest, key: PurchaseKey, form: RequestForm
+    ) -> CreateOutcome | None:
+        """Send the create; None when the batch stopped before it was sent."""
+        ledger, owner = self._ports.ledger, self._ports.owner
+        if self._stop:
+            await ledger.not_sent(key, owner, "the batch stopped before it was sent")
+            return None
+        try:
+            outcome = await self._ports.provider.create(request, form)
+        except asyncio.CancelledError:
+            self._tally.created += 1
+            await ledger.unknown(key, owner, "the run was cancelled before the create answered")
+            raise
+        if not isinstance(outcome, CreateNotSent):
+            self._tally.created += 1
+        return outcome
+
+    async def _record(
+        self,
+        key: PurchaseKey,
+        request: GenerationRequest,
+        form: RequestForm,
+        outcome: CreateOutcome,
+    ) -> Submitted | None:
+        """Make the outcome durable and draw the batch's conclusions from it."""
+        ledger, owner = self._ports.ledger, self._ports.owner
+        match outcome:
+            case CreateAccepted(task=task):
+                deadline = await ledger.submitted(
+                    key,
+                    owner,
+                    task_id=task.task_id,
+                    lifetime_s=self._terms.result_lifetime_s,
+                )
+                await self._learn(form)
+                return Submitted(
+                    key=key,
+                    n=request.n,
+                    task_id=task.task_id,
+                    submitted_at=self._ports.clock.now(),
+                    deadline_at=deadline,
+                    task=task,
+                )
+            case CreateThrottled():
+                await ledger.not_sent(key, owner, "429: over the rate limit")
+                self._throttled(outcome.retry_after_s)
+            case CreateNotSent(reason=reason):
+                await ledger.not_sent(key, owner, reason)
+                self._unreached(reason)
+            case CreateDoubtful(reason=reason):
+                await ledger.unknown(key, owner, reason)
+                self._doubted(reason)
+            case CreateRefused(error=error, stop=stop):
+                if stop is not None:
+                    await ledger.not_sent(key, owner, str(error))
+                    self._stop.set(stop, str(error))
+                else:
+                    await ledger.refused(
+                        key, owner, code=error.code, message=error.message, kind=error.kind
+                    )
+        return None
+
+    async def _learn(self, form: RequestForm) -> None:
+        """An accepted create ends every streak and proves its form."""
+        self._in_doubt = self._unsent = 0
+        self._refusing_since = None
+        self._pacer.went_well()
+        if not self.understood:
+            self.understood = True
+            self._form = form
+            if self._terms.form is RequestForm.AUTO:
+                await self._ports.ledger.remember(self._memory, form.value)
+
+    def _throttled(self, retry_after_s: float | None) -> None:
+        now = self._ports.clock.monotonic()
+        self._tally.throttled += 1
+        self._refusing_since = self._refusing_since or now
+        if now - self._refusing_since > self._terms.throttle_patience_s:
+            self._stop.set(StopReason.THROTTLED, "no create was accepted for too long")
+        self._pause(retry_after_s)
+
+    def _unreached(self, reason: str) -> None:
+        self._unsent += 1
+        if self._unsent >= self._terms.unsent_in_a_row:
+            self._stop.set(StopReason.UNREACHABLE, reason)
+        self._pause(None)
+
+    def _doubted(self, reason: str) -> None:
+        self._in_doubt += 1
+        if self._in_doubt >= self._terms.unknown_in_a_row:
+            self._stop.set(
+                StopReason.UNKNOWN_CREATES, f"{self._in_doubt} creates in a row: {reason}"
+            )
+
+    def _pause(self, retry_after_s: float | None) -> None:
+        self._pacer.pause(
+            retry_after_s,
+            first_s=self._terms.pause_first_s,
+            longest_s=self._terms.pause_longest_s,
+        )
+
+    def _form_may_be_wrong(self, outcome: CreateOutcome) -> bool:
+        """Whether the body's other layout is worth a try: none is proven, and we may choose."""
+        return (
+            self._terms.form is RequestForm.AUTO
+            and not self.understood
+            and isinstance(outcome, CreateRefused)
+            and outcome.form_suspect
+        )

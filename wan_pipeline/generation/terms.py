@@ -1,0 +1,156 @@
+"""What a batch is given: the terms it buys on, and the ports it works through."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+    from decimal import Decimal
+
+    from wan_pipeline.ledger.ledger import Ledger
+    from wan_pipeline.ledger.owner import Owner
+    from wan_pipeline.prompts.request import GenerationRequest
+    from wan_pipeline.wan.answers import CreateOutcome, TaskAnswer, TaskMissing
+    from wan_pipeline.wan.profiles import Limits, RequestForm
+
+__all__ = ["Clock", "Ports", "Provider", "StoredFile", "Terms"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Terms:
+    """On which terms a batch buys.
+
+    Attributes:
+        profile: whose account.
+        dialect: its wire protocol's name, for the record.
+        base_url: its origin; the request form that it understood is remembered under it.
+        form: layout of the create body, or `auto`.
+        first_form: what `auto` tries first.
+        limits: what the account allows.
+        price_usd: per image.
+        result_lifetime_s: seconds until results die.
+        task_patience_s: seconds that a run waits for one task.
+        code_version: kept with every purchase.
+        prompt_set: who buys.
+        unknown_in_a_row: creates without a known outcome after which submitting stops.
+        unsent_in_a_row: creates that found no connection after which submitting stops.
+        throttle_patience_s: seconds of refusals (429) without one acceptance until it stops.
+        pause_first_s: first pause after a 429 without Retry-After or a failed connection; doubled.
+        pause_longest_s: longest such pause.
+        create_grace_s: seconds that creates already sent get to answer after a cancellation.
+    """
+
+    profile: str
+    dialect: str
+    base_url: str
+    form: RequestForm
+    first_form: RequestForm
+    limits: Limits
+    price_usd: Decimal
+    result_lifetime_s: float
+    task_patience_s: float
+    code_version: str
+    prompt_set: str
+    unknown_in_a_row: int = 3
+    unsent_in_a_row: int = 6
+    throttle_patience_s: float = 900.0
+    pause_first_s: float = 1.0
+    pause_longest_s: float = 60.0
+    create_grace_s: float = 8.0
+
+    @property
+    def window(self) -> int:
+        """Tasks at the provider at once: a quarter more than it runs, so its queue is fed."""
+        return max(-(-self.limits.running_at_once * 5 // 4), 1)
+
+
+class Provider(Protocol):
+    """The API, one exchange at a time; `wan.client.WanClient` is one."""
+
+    async def create(self, request: GenerationRequest, form: RequestForm) -> CreateOutcome:
+        """Send the paid call, once."""
+        ...
+
+    async def poll(self, task_id: str) -> TaskAnswer | TaskMissing:
+        """Ask for one task."""
+        ...
+
+
+class StoredFile(Protocol):
+    """What the store tells of an image it has kept."""
+
+    @property
+    def image_id(self) -> str:
+        """SHA-256 of the bytes."""
+        ...
+
+    @property
+    def path(self) -> str:
+        """Relative to the profile's data folder."""
+        ...
+
+    @property
+    def format(self) -> str:
+        """What the bytes are: png, webp or jpeg."""
+        ...
+
+    @property
+    def bytes(self) -> int:
+        """Length."""
+        ...
+
+    @property
+    def width(self) -> int:
+        """Pixels across, as the file says."""
+        ...
+
+    @property
+    def height(self) -> int:
+        """Pixels down, as the file says."""
+        ...
+
+
+class Fetcher(Protocol):
+    """Result bytes by URL; `wan.download.Downloader` is one."""
+
+    async def fetch(self, url: str, *, check: Callable[[bytes], None]) -> bytes:
+        """The bytes, intact as `check` sees it."""
+        ...
+
+
+class Keeper(Protocol):
+    """Where images go; `dataset.keeper.ImageKeeper` is one."""
+
+    def check(self, data: bytes) -> None:
+        """Raise `wan.retry.DamagedBodyError` when the bytes are no intact image."""
+        ...
+
+    def keep(self, data: bytes) -> StoredFile:
+        """Store the bytes as received, durably. Raises OSError when the disk refuses."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Clock:
+    """Time as the engine knows it; a test passes a fake one."""
+
+    now: Callable[[], datetime] = lambda: datetime.now(UTC)
+    monotonic: Callable[[], float] = time.monotonic
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ports:
+    """Everything a batch works through."""
+
+    ledger: Ledger
+    provider: Provider
+    fetcher: Fetcher
+    keeper: Keeper
+    owner: Owner
+    clock: Clock

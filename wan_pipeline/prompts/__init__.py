@@ -1,0 +1,1 @@
+"""Prompt tables: reading, validation, expansion into requests, identity and seeds."""

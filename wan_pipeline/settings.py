@@ -1,0 +1,200 @@
+"""Environment variables to typed settings. Every default is the safe choice.
+
+Read once per process by whoever assembles the pipeline; nothing below reads the environment.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from decimal import Decimal
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from wan_pipeline.wan.client import Timeouts
+from wan_pipeline.wan.errors import ConfigurationError
+from wan_pipeline.wan.profiles import PROFILES, Limits, Profile, ProfileName, RequestForm
+
+__all__ = ["EMULATOR_KEY", "DataLayout", "Settings"]
+
+MIN_PATIENCE_S = 60.0
+EMULATOR_KEY = "emulator-needs-no-secret"
+Seconds = Annotated[float, Field(gt=0, le=86_400)]
+Rate = Annotated[float, Field(gt=0, le=100_000)]
+
+
+class Settings(BaseSettings):
+    """What a user may set; each name is the variable ``WAN_<NAME>``."""
+
+    model_config = SettingsConfigDict(env_prefix="WAN_", frozen=True, extra="ignore")
+
+    profile: ProfileName = Field(
+        ProfileName.EMULATOR, description="Account to buy from: emulator, vtrix or seacloud."
+    )
+    data_dir: Path = Field(
+        Path("data"), description="Folder of prompt sets and of everything produced."
+    )
+    base_url: str | None = Field(
+        None, description="Origin of the API, instead of the profile's; it gets the key."
+    )
+    price_usd: Decimal | None = Field(
+        None,
+        ge=0,
+        le=100,
+        max_digits=12,
+        decimal_places=9,
+        description="Price per image in USD; needed where the provider publishes none.",
+    )
+    request_form: RequestForm = Field(
+        RequestForm.AUTO,
+        description="Layout of the create body: flat, wrapped, or auto to find out.",
+    )
+    base_seed: int = Field(
+        0, ge=0, description="Changes every derived seed; explicit seeds stay as they are."
+    )
+    truncate_prompts: bool = Field(
+        default=False,
+        description="Cut prompts over 2000 and negative prompts over 500 characters instead of"
+        " rejecting their rows.",
+    )
+    submissions_per_second: Rate | None = Field(
+        None, description="Creates per second that the account allows, instead of the profile's."
+    )
+    running_at_once: int | None = Field(
+        None, ge=1, le=10_000, description="Tasks that the account runs at once."
+    )
+    queries_per_second: Rate | None = Field(
+        None, description="Polls per second that the account allows."
+    )
+    task_patience_s: Seconds | None = Field(
+        None, description="Seconds that one run waits for one task before the next run goes on."
+    )
+    create_timeout_s: Seconds = Field(
+        60.0, description="Seconds to wait for the answer to a create; after that it is unknown."
+    )
+    download_timeout_s: Seconds = Field(300.0, description="Seconds for one image's download.")
+    emulator_speed_up: float = Field(
+        20.0,
+        ge=1,
+        le=1000,
+        description="How much faster than the real service the emulator works: latency, rate"
+        " limits and URL lifetime alike.",
+    )
+    emulator_plan: Path | None = Field(
+        None, description="JSON file with the emulator's limits, latency law and faults."
+    )
+
+    # --- what follows from it ---
+
+    @property
+    def layout(self) -> DataLayout:
+        """Where everything of the chosen profile lies."""
+        return DataLayout(self.data_dir.resolve(), self.profile.value)
+
+    @property
+    def starts_emulator(self) -> bool:
+        """Whether the provider is a local server that the pipeline starts by itself."""
+        return PROFILES[self.profile].base_url is None and self.base_url is None
+
+    def account(self) -> Profile:
+        """The profile with the user's settings applied."""
+        profile = PROFILES[self.profile]
+        speed = self.emulator_speed_up if self.starts_emulator else 1.0
+        known = profile.limits
+        limits = Limits(
+            submissions_per_second=self.submissions_per_second
+            or known.submissions_per_second * speed,
+            running_at_once=self.running_at_once or known.running_at_once,
+            queries_per_second=self.queries_per_second or known.queries_per_second * speed,
+        )
+        priced = self.price_usd is not None
+        return dataclasses.replace(
+            profile,
+            base_url=self.base_url or profile.base_url,
+            limits=limits,
+            price_usd=self.price_usd if priced else profile.price_usd,
+            price_source="WAN_PRICE_USD" if priced else profile.price_source,
+            result_lifetime_s=profile.result_lifetime_s / speed,
+            task_patience_s=self.task_patience_s
+            or max(profile.task_patience_s / speed, MIN_PATIENCE_S),
+        )
+
+    def api_key(self) -> SecretStr:
+        """The profile's key.
+
+        Raises:
+            ConfigurationError: a real profile's variable is not set.
+        """
+        variable = PROFILES[self.profile].key_variable
+        key = os.environ.get(variable, "").strip()
+        if not key and self.profile is ProfileName.EMULATOR:
+            key = EMULATOR_KEY
+        if not key:
+            raise ConfigurationError(
+                f"profile {self.profile.value} needs an API key: set the environment variable"
+                f" {variable}, then run again. Nothing was sent"
+            )
+        return SecretStr(key)
+
+    def timeouts(self) -> Timeouts:
+        """Bounds of the client's exchanges."""
+        return Timeouts(
+            create_read_s=self.create_timeout_s,
+            create_total_s=self.create_timeout_s * 1.5,
+            download_total_s=self.download_timeout_s,
+        )
+
+
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class DataLayout:
+    """Where things lie: prompt sets are shared, everything produced belongs to one profile."""
+
+    data_dir: Path
+    profile: str
+
+    @property
+    def prompts_dir(self) -> Path:
+        """Prompt files, the user's."""
+        return self.data_dir / "prompts"
+
+    @property
+    def root(self) -> Path:
+        """Everything produced under the profile."""
+        return self.data_dir / self.profile
+
+    @property
+    def ledger(self) -> Path:
+        """The durable record."""
+        return self.root / "ledger.sqlite"
+
+    @property
+    def dagster_home(self) -> Path:
+        """Run history of the Dagster instance."""
+        return self.root / "dagster"
+
+    @property
+    def emulator_dir(self) -> Path:
+        """State of the local provider."""
+        return self.root / "emulator"
+
+    @property
+    def thumbnails(self) -> Path:
+        """Small pictures, shared by all galleries."""
+        return self.root / "thumbnails"
+
+    def tables(self, prompt_set: str) -> Path:
+        """Validated prompts, rejects, requests and plan of a set."""
+        return self.root / "sets" / prompt_set
+
+    def metadata(self, prompt_set: str) -> Path:
+        """The set's metadata table."""
+        return self.root / "metadata" / f"{prompt_set}.parquet"
+
+    def gallery(self, prompt_set: str) -> Path:
+        """Folder of the set's gallery."""
+        return self.root / "gallery" / prompt_set
