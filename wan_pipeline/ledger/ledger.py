@@ -290,6 +290,16 @@ class Ledger:
             records.sort(key=lambda record: (record.attempt, record.image_index))
         return found
 
+    def unfinished(self) -> list[Purchase]:
+        """Purchases that somebody must still poll, fetch or find out about."""
+        table = schema.purchases
+        states = [state.value for state in PurchaseState if state.unfinished]
+        with self._reader.connect() as connection:
+            rows = connection.execute(
+                sa.select(table).where(table.c.profile == self.profile, table.c.state.in_(states))
+            )
+            return [Purchase.from_row(row) for row in rows]
+
     def lost_images(self, request_ids: Iterable[str] | None = None) -> set[str]:
         """Ids of requests that have a paid image which can no longer arrive."""
         return {

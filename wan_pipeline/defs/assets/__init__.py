@@ -1,0 +1,1 @@
+"""The asset graph: prompts -> plan -> images -> image_metadata -> gallery, one file each."""

@@ -1,0 +1,204 @@
+"""The `wan` command: plan, run, status, emulator.
+
+Says what happened and what to do next. Everything it does goes through `build_defs()`, the road
+that the UI and the daemon take; Dagster is imported only by commands that need it.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from pydantic import ValidationError
+from rich.console import Console
+
+from wan_pipeline import __version__
+from wan_pipeline.cli.exit_codes import ExitCode
+from wan_pipeline.ledger.errors import LedgerError
+from wan_pipeline.prompts.errors import PromptError
+from wan_pipeline.prompts.sets import find_prompt_sets
+from wan_pipeline.settings import Settings
+from wan_pipeline.wan.errors import ConfigurationError, WanError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ["app"]
+
+
+EXPLAINED = (
+    "Exit codes: 0 everything complete, 1 unexpected error, 2 wrong setting or unusable prompt"
+    " file (nothing was bought), 3 some requests are not complete, 4 stopped early (no credit, bad"
+    " key, disk, ...), 130 interrupted."
+)
+
+app = typer.Typer(
+    name="wan",
+    help="Turn tables of prompts into image datasets; every image is bought once.\n\n" + EXPLAINED,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+
+Sets = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="[SET]...",
+        help="Prompt sets: names of files in data/prompts without their extensions. All of them"
+        " when none is named.",
+        show_default=False,
+    ),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON on stdout, for scripts.")]
+
+
+@app.callback(invoke_without_command=True)
+def main(
+    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,  # noqa: FBT002
+) -> None:
+    """Settings come from WAN_* environment variables; the README lists them."""
+    logging.basicConfig(level=logging.WARNING, stream=sys.stderr)
+    if version:
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+@app.command()
+def plan(sets: Sets = None, *, as_json: AsJson = False) -> None:
+    """Validate prompt sets and tell the exact price of building them. Buys nothing, needs no key."""
+    console = Console(stderr=as_json)
+    with _explained(console):
+        from wan_pipeline.cli.session import Session  # noqa: PLC0415  imports Dagster
+
+        with Session(Settings(), console=console) as session:
+            plans = [session.plan(name) for name in _chosen(sets)]
+    if as_json:
+        typer.echo(json.dumps([json.loads(each.to_json()) for each in plans], indent=2))
+        return
+    from wan_pipeline.cli.console import plans_table  # noqa: PLC0415  imports Dagster
+
+    console.print(plans_table(plans))
+    for each in plans:
+        if each.rejections:
+            console.print(
+                f"[yellow]{each.prompt_set}: {each.rejections} rules broken by rows of"
+                f" {each.source_file}; see {session.layout.tables(each.prompt_set)}/rejects.parquet"
+            )
+        if each.price_usd is None:
+            console.print(
+                f"[yellow]The price per image of profile {each.profile} is not published. Set"
+                " WAN_PRICE_USD; without it nothing is bought."
+            )
+
+
+@app.command()
+def run(sets: Sets = None, *, as_json: AsJson = False) -> None:
+    """Build prompt sets: buy what is missing, fetch it, write metadata and gallery.
+
+    Run it again after anything went wrong: nothing is bought twice. The last line reads
+    submitted=N stored=N failed=N cost_usd=X.XX (creates sent, images stored by this run, requests
+    not complete, cost of this run).
+    """
+    console = Console(stderr=as_json)
+    with _explained(console):
+        from wan_pipeline.cli.session import Session, Summary  # noqa: PLC0415  imports Dagster
+
+        with Session(Settings(), console=console) as session:
+            built = [session.build(name) for name in _chosen(sets)]
+        total = Summary(built=built)
+        if as_json:
+            typer.echo(json.dumps([each.as_json() for each in built], indent=2))
+        else:
+            for each in built:
+                each.show(console)
+        typer.echo(total.last_line(), err=as_json)
+    raise typer.Exit(total.exit_code())
+
+
+@app.command()
+def status(sets: Sets = None, *, as_json: AsJson = False) -> None:
+    """Show what the ledger knows: states, money, and what is left to do. Sends nothing."""
+    console = Console(stderr=as_json)
+    with _explained(console):
+        from wan_pipeline.cli.status import read_status, status_tables  # noqa: PLC0415  keeps --help fast
+
+        found = read_status(Settings(), sets or None)
+    if as_json:
+        typer.echo(json.dumps(found, indent=2, default=str))
+        return
+    for table in status_tables(found):
+        console.print(table)
+
+
+@app.command()
+def emulator(
+    *,
+    port: Annotated[int, typer.Option(help="TCP port on 127.0.0.1; 0 takes a free one.")] = 8600,
+    speed_up: Annotated[
+        float, typer.Option(min=1, max=1000, help="How much faster than the real service.")
+    ] = 1.0,
+    plan_file: Annotated[
+        Path | None,
+        typer.Option("--plan", help="JSON file with limits, latency law and faults."),
+    ] = None,
+    state_dir: Annotated[
+        Path | None, typer.Option(help="Folder of its tasks and bill; data/emulator/emulator.")
+    ] = None,
+) -> None:
+    """Serve the local provider alone, for any client, until Ctrl-C.
+
+    It accepts any key, answers like the real API and keeps a bill at /_emulator/bill.
+    """
+    console = Console()
+    with _explained(console):
+        from wan_pipeline.emulator.plan import EmulatorPlan  # noqa: PLC0415  keeps --help fast
+        from wan_pipeline.emulator.server import serve  # noqa: PLC0415
+
+        given = plan_file.read_text() if plan_file else None
+        chosen = (
+            EmulatorPlan.model_validate_json(given) if given else EmulatorPlan(speed_up=speed_up)
+        )
+        folder = state_dir or Settings().layout.emulator_dir
+        console.print(f"emulator on http://127.0.0.1:{port}, state in {folder}; Ctrl-C ends it")
+        serve(state_dir=folder, port=port, plan=chosen, standalone=True)
+
+
+def _chosen(sets: list[str] | None) -> list[str]:
+    """The named sets, or all; names that are no prompt set are refused before anything starts."""
+    folder = Settings().layout.prompts_dir
+    known = find_prompt_sets(folder)
+    unknown = [name for name in sets or [] if name not in known]
+    if unknown or not known:
+        raise ConfigurationError(
+            f"no prompt set {', '.join(unknown) or 'at all'} in {folder} (found:"
+            f" {', '.join(sorted(known)) or 'none'}). Put a CSV, TSV, JSONL or Parquet file with a"
+            " column `prompt` there"
+        )
+    return list(dict.fromkeys(sets or sorted(known)))
+
+
+@contextmanager
+def _explained(console: Console) -> Iterator[None]:
+    """Expected errors as one sentence and an exit code; the others with their traceback."""
+    try:
+        yield
+    except (WanError, PromptError, LedgerError, OSError) as error:
+        console.print(f"[red]{error}", highlight=False)
+        usage = isinstance(error, ConfigurationError | PromptError)
+        raise typer.Exit(ExitCode.USAGE if usage else ExitCode.ERROR) from error
+    except ValidationError as error:
+        for problem in error.errors():
+            name = "_".join(str(part) for part in problem["loc"]).upper()
+            console.print(f"[red]WAN_{name}={problem['input']!r}: {problem['msg']}")
+        raise typer.Exit(ExitCode.USAGE) from error
+    except KeyboardInterrupt:
+        console.print(
+            "[yellow]Interrupted. Tasks at the provider go on; `wan run` fetches them and buys"
+            " nothing twice."
+        )
+        raise typer.Exit(ExitCode.INTERRUPTED) from None

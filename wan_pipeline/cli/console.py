@@ -1,0 +1,130 @@
+"""What the `wan` command prints: the progress bar and the tables. No decisions are made here."""
+
+from __future__ import annotations
+
+import time
+from decimal import Decimal
+from typing import TYPE_CHECKING
+
+from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from wan_pipeline.defs.progress import ProgressSink
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from types import TracebackType
+    from typing import Self
+
+    from rich.console import Console
+
+    from wan_pipeline.generation.planning import Plan, UnfinishedRequest
+    from wan_pipeline.generation.progress import BatchReport, Tally
+
+__all__ = ["LiveProgress", "plans_table", "unfinished_table", "usd"]
+
+PLAIN_EVERY_S = 5.0  # without a terminal, a line now and then instead of a bar
+SHOWN_UNFINISHED = 20
+
+
+class LiveProgress(ProgressSink):
+    """A bar on a terminal, lines elsewhere; keeps the batch's report for the final table."""
+
+    def __init__(self, console: Console) -> None:
+        self.report: BatchReport | None = None
+        self.tally: Tally | None = None
+        self._console = console
+        self._next_line = 0.0
+        self._bar = Progress(
+            SpinnerColumn(),
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TextColumn("{task.fields[counts]}"),
+            TimeElapsedColumn(),
+            console=console,
+            transient=True,
+            disable=not console.is_terminal,
+        )
+        self._task = self._bar.add_task("reading prompts", total=None, counts="")
+
+    def __enter__(self) -> Self:
+        self._bar.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._bar.stop()
+
+    def update(self, tally: Tally) -> None:
+        """Redraw, or print a line when one is due."""
+        self.tally = tally
+        counts = (
+            f"{tally.requests} requested, {tally.in_flight} in flight,"
+            f" {tally.already_stored + tally.done} done, {tally.failed} failed,"
+            f" {usd(tally.cost_usd)}"
+        )
+        if self._console.is_terminal:
+            self._bar.update(
+                self._task,
+                description="images",
+                total=tally.requests,
+                completed=tally.already_stored + tally.done + tally.failed,
+                counts=counts,
+            )
+        elif time.monotonic() >= self._next_line:
+            self._next_line = time.monotonic() + PLAIN_EVERY_S
+            self._console.print(counts)
+
+    def finished(self, report: BatchReport) -> None:
+        """Metadata and gallery follow."""
+        self.report = report
+        self._bar.update(self._task, description="writing metadata and gallery")
+
+
+def usd(amount: Decimal | None) -> str:
+    """Dollars for people: cents, and more places only where there are any."""
+    if amount is None:
+        return "unknown"
+    cents = amount.quantize(Decimal("0.01"))
+    return f"${cents if cents == amount else amount.normalize():f}"
+
+
+def plans_table(plans: Sequence[Plan]) -> Table:
+    """One row per prompt set: how far it is, and what the rest costs."""
+    table = Table(title="plan", title_justify="left", header_style="bold")
+    table.add_column("prompt set", overflow="fold")
+    for heading in ("requests", "stored", "in flight", "failed", "to buy", "images", "price"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for plan in plans:
+        standing = plan.standing
+        table.add_row(
+            plan.prompt_set,
+            str(plan.requests),
+            str(standing.stored),
+            str(standing.in_flight),
+            str(standing.failed + standing.lost + standing.unknown),
+            str(standing.to_buy),
+            str(standing.images_to_buy),
+            usd(plan.cost_to_buy_usd),
+        )
+    return table
+
+
+def unfinished_table(requests: Sequence[UnfinishedRequest]) -> Table:
+    """The requests that are not complete, the first ones, with the reason."""
+    table = Table(
+        title=f"not complete: {len(requests)}", title_justify="left", header_style="bold"
+    )
+    for heading in ("prompt", "state", "reason", "request"):
+        table.add_column(heading, overflow="fold")
+    for request in requests[:SHOWN_UNFINISHED]:
+        table.add_row(
+            request.prompt_id, request.state, request.reason, request.request_id[:12]
+        )
+    if len(requests) > SHOWN_UNFINISHED:
+        table.add_row("...", "", f"{len(requests) - SHOWN_UNFINISHED} more in the gallery", "")
+    return table

@@ -1,0 +1,64 @@
+"""The `image_metadata` asset."""
+
+import hashlib
+
+import dagster as dg
+
+from wan_pipeline.dataset.metadata import METADATA, write_metadata
+from wan_pipeline.defs import ui
+from wan_pipeline.defs.partitions import prompt_sets
+from wan_pipeline.defs.resources import WanResource
+from wan_pipeline.prompts.plan_table import REQUESTS_FILE
+from wan_pipeline.prompts.tables import REQUESTS
+
+__all__ = ["image_metadata"]
+
+FROM_IMAGES = ("width", "height")  # as received, not as planned
+LINEAGE = {
+    **{name: ("images", name) for name in METADATA.names},
+    **{
+        name: source
+        for name, source in ui.same_columns(METADATA, source="plan", origin=REQUESTS).items()
+        if name not in FROM_IMAGES
+    },
+}
+
+
+@dg.asset(
+    deps=["plan", "images"],
+    partitions_def=prompt_sets,
+    group_name="dataset",
+    kinds={"pyarrow", "parquet"},
+    owners=["team:wan-pipeline"],
+    code_version="1",
+)
+def image_metadata(context: dg.AssetExecutionContext, wan: WanResource) -> dg.MaterializeResult:
+    """One row per stored image: where it came from, what it is, what it cost.
+
+    Built from what is stored, whatever failed: request, prompt, seed, size, task, URL, file, hash
+    and cost of every image, with one schema for all prompt sets. The rows are sorted, so the same
+    content is the same file. Loads with one line in pandas, DuckDB or `datasets`.
+    """
+    prompt_set, layout = context.partition_key, wan.layout
+    out = layout.metadata(prompt_set)
+    with wan.ledger() as ledger:
+        summary = write_metadata(
+            layout.tables(prompt_set) / REQUESTS_FILE,
+            ledger=ledger,
+            prompt_set=prompt_set,
+            out=out,
+        )
+    return dg.MaterializeResult(
+        data_version=dg.DataVersion(hashlib.sha256(out.read_bytes()).hexdigest()),
+        metadata={
+            "dagster/row_count": summary.rows,
+            "dagster/column_schema": ui.column_schema(METADATA),
+            "dagster/column_lineage": ui.column_lineage(LINEAGE),
+            "requests": summary.requests,
+            "image_bytes": summary.bytes,
+            "wrong_size": summary.wrong_size,
+            "shared_images": summary.shared_images,
+            "cost_usd": ui.money(summary.cost_usd),
+            "table": dg.MetadataValue.path(str(out)),
+        },
+    )

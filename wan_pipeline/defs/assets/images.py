@@ -1,0 +1,139 @@
+"""The `images` asset, the only one that spends money."""
+
+import hashlib
+import statistics
+from pathlib import Path
+
+import dagster as dg
+from pydantic import Field
+
+from wan_pipeline.defs import ui
+from wan_pipeline.defs.partitions import prompt_sets
+from wan_pipeline.defs.progress import ProgressSink, in_log
+from wan_pipeline.defs.resources import WanResource
+from wan_pipeline.generation.planning import standing_of, unfinished_of
+from wan_pipeline.generation.progress import BatchReport
+from wan_pipeline.ledger.ledger import Ledger
+from wan_pipeline.prompts.plan_table import REQUESTS_FILE, iter_requests, request_ids
+from wan_pipeline.report.contact_sheet import ContactItem, contact_sheet
+from wan_pipeline.settings import DataLayout
+from wan_pipeline.wan.errors import AccountStopError
+
+__all__ = ["ImagesConfig", "images"]
+
+SHEET_IMAGES = 16
+
+
+class ImagesConfig(dg.Config):
+    """How one run of `images` behaves."""
+
+    create: bool = Field(
+        default=True,
+        description="Whether missing images are bought. When false, only what earlier runs paid"
+        " for is polled and fetched.",
+    )
+
+
+@dg.asset(
+    deps=["plan"],
+    partitions_def=prompt_sets,
+    group_name="dataset",
+    kinds={"httpx", "png"},
+    owners=["team:wan-pipeline"],
+    code_version="1",
+    pool="wan_api",
+)
+def images(
+    context: dg.AssetExecutionContext,
+    config: ImagesConfig,
+    wan: WanResource,
+    progress: dg.ResourceParam[ProgressSink],
+) -> dg.MaterializeResult:
+    """The images of one prompt set, each bought once and stored as received.
+
+    Submits, polls and downloads concurrently in one run, at the speed that the account allows.
+    What is stored already is not asked for; what an interrupted run left is taken up. Every image
+    is verified (signature, checksums, end of file) and kept under the SHA-256 of its bytes.
+
+    A request that fails is counted and reported here and does not stop the others. The run is
+    stopped when no request can succeed: no credit, a bad key, a missing model, a full disk.
+    """
+    prompt_set, layout = context.partition_key, wan.layout
+    requests = layout.tables(prompt_set) / REQUESTS_FILE
+    sink = progress.also(in_log(context.log.info))
+    if config.create:
+        planned = (row.request for row in iter_requests(requests))
+        report = wan.buy(planned, prompt_set=prompt_set, run_id=context.run_id, progress=sink)
+    else:
+        report = wan.recover(prompt_set=prompt_set, run_id=context.run_id, progress=sink)
+    progress.finished(report)
+    if report.stop is not None:
+        stop = AccountStopError(report.stop, report.stop_detail)
+        raise dg.Failure(str(stop), metadata=_counts(report), allow_retries=False) from stop
+    with wan.ledger() as ledger:
+        return dg.MaterializeResult(
+            data_version=_data_version(ledger, requests),
+            metadata={
+                **_counts(report),
+                "images_stored": standing_of(requests, ledger).images_stored,
+                "not_complete": _not_complete(ledger, requests),
+                "contact_sheet": _contact_sheet(ledger, requests, layout),
+                "files": dg.MetadataValue.path(str(layout.root / "images")),
+            },
+        )
+
+
+def _counts(report: BatchReport) -> dict[str, dg.MetadataValue | int | float]:
+    tally = report.tally
+    latency = statistics.median(tally.latencies_s) if tally.latencies_s else None
+    return {
+        "requests": tally.requests,
+        "already_stored": tally.already_stored,
+        "creates_sent": tally.created,
+        "taken_up_from_earlier_runs": tally.taken_up,
+        "requests_completed": tally.done,
+        "requests_failed": tally.failed,
+        "images_new": tally.images,
+        "throttled": tally.throttled,
+        "cost_usd": ui.money(tally.cost_usd),
+        "median_latency_s": dg.MetadataValue.null()
+        if latency is None
+        else dg.MetadataValue.float(latency),
+        "problems": dg.MetadataValue.json(dict(tally.problems)),
+    }
+
+
+def _data_version(ledger: Ledger, requests: Path) -> dg.DataVersion:
+    """A hash of which image every request brought."""
+    digest = hashlib.sha256()
+    for request_id, records in sorted(ledger.images(request_ids(requests)).items()):
+        for record in records:
+            digest.update(f"{request_id} {record.image_index} {record.image_id}\n".encode())
+    return dg.DataVersion(digest.hexdigest())
+
+
+def _not_complete(ledger: Ledger, requests: Path) -> dg.MetadataValue:
+    rows = [
+        {
+            "prompt_id": request.prompt_id,
+            "request_id": request.request_id,
+            "state": request.state,
+            "reason": request.reason,
+        }
+        for request in unfinished_of(requests, ledger)
+    ]
+    return ui.table_rows(rows)
+
+
+def _contact_sheet(ledger: Ledger, requests: Path, layout: DataLayout) -> dg.MetadataValue:
+    """One image of each of the first prompts, small."""
+    stored = ledger.images(request_ids(requests))
+    items: list[ContactItem] = []
+    for planned in iter_requests(requests):
+        for record in stored.get(planned.request_id, [])[:1]:
+            if record.path is not None:
+                path = layout.root / record.path
+                items.append(ContactItem(image_path=path, caption=planned.request.prompt))
+        if len(items) == SHEET_IMAGES:
+            break
+    return dg.MetadataValue.md(contact_sheet(items) if items else "no image is stored yet")

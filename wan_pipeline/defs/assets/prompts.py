@@ -1,0 +1,56 @@
+"""The `prompts` asset."""
+
+import dagster as dg
+import pyarrow.parquet as pq
+
+from wan_pipeline.defs import ui
+from wan_pipeline.defs.partitions import prompt_sets
+from wan_pipeline.defs.resources import WanResource
+from wan_pipeline.prompts.table import PROMPTS_FILE, REJECTS_FILE, build_prompt_table
+from wan_pipeline.prompts.tables import PROMPTS
+
+__all__ = ["prompts"]
+
+
+@dg.asset(
+    partitions_def=prompt_sets,
+    group_name="dataset",
+    kinds={"pandas", "parquet"},
+    owners=["team:wan-pipeline"],
+    code_version="1",
+)
+def prompts(context: dg.AssetExecutionContext, wan: WanResource) -> dg.MaterializeResult:
+    """The validated prompt table of one prompt set.
+
+    Reads the set's file from `data/prompts/` (CSV, TSV, JSONL or Parquet) and checks every row
+    against the rules of the API page. Good rows go on; a row that breaks a rule goes to the
+    rejects table with its file, row, column, value, the rule and what to do about it. A set
+    without a single good row fails.
+
+    The data version is a hash of the rows that does not depend on their order.
+    """
+    prompt_set = context.partition_key
+    folder = wan.layout.tables(prompt_set)
+    summary = build_prompt_table(
+        wan.prompt_file(prompt_set),
+        out_dir=folder,
+        set_name=prompt_set,
+        truncate=wan.truncate_prompts,
+    )
+    rejects = pq.read_table(folder / REJECTS_FILE)
+    return dg.MaterializeResult(
+        data_version=dg.DataVersion(summary.data_version),
+        metadata={
+            "dagster/row_count": summary.accepted,
+            "dagster/column_schema": ui.column_schema(PROMPTS),
+            "source_file": dg.MetadataValue.path(str(summary.file)),
+            "table": dg.MetadataValue.path(str(folder / PROMPTS_FILE)),
+            "rows_read": summary.rows_read,
+            "rejected_rows": summary.rejected_rows,
+            "duplicates": summary.duplicates,
+            "truncated_texts": summary.truncated,
+            "rejects_table": dg.MetadataValue.path(str(folder / REJECTS_FILE)),
+            "rejects": ui.table_rows(rejects.slice(0, 50).to_pylist()),
+            "carried_columns": ", ".join(summary.columns) or "none",
+        },
+    )

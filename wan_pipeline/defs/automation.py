@@ -1,0 +1,162 @@
+"""Jobs, schedules and the sensor. Everything is off until somebody switches it on.
+
+Ticks have 60 seconds: they look at file names, the stored plan and the ledger, and never open a
+prompt file.
+"""
+
+import dagster as dg
+
+from wan_pipeline.defs.partitions import prompt_sets
+from wan_pipeline.defs.resources import WanResource
+from wan_pipeline.generation.planning import PLAN_FILE, Plan, standing_of
+from wan_pipeline.prompts.plan_table import REQUESTS_FILE
+from wan_pipeline.prompts.sets import scan
+
+__all__ = ["jobs", "schedules", "sensors"]
+
+BUILT = dg.AssetSelection.assets("images", "image_metadata", "gallery")
+
+build_dataset = dg.define_asset_job(
+    "build_dataset",
+    selection=dg.AssetSelection.assets("prompts", "plan") | BUILT,
+    partitions_def=prompt_sets,
+    description="Validate, plan, buy what is missing, and show one prompt set. Spends money.",
+)
+plan_only = dg.define_asset_job(
+    "plan_only",
+    selection=dg.AssetSelection.assets("prompts", "plan"),
+    partitions_def=prompt_sets,
+    description="Validate and price one prompt set. Free.",
+)
+recover = dg.define_asset_job(
+    "recover",
+    selection=BUILT.without_checks(),
+    partitions_def=prompt_sets,
+    config={"ops": {"images": {"config": {"create": False}}}},
+    description="Poll and fetch what interrupted runs paid for. Never buys.",
+)
+publish = dg.define_asset_job(
+    "publish",
+    selection=dg.AssetSelection.assets("image_metadata", "gallery"),
+    partitions_def=prompt_sets,
+    description="Rebuild metadata and gallery of one prompt set from what is stored. Free.",
+)
+jobs = [build_dataset, plan_only, recover, publish]
+
+@dg.sensor(
+    job=plan_only,
+    minimum_interval_seconds=60,
+    description="Registers new and changed prompt files and plans them. Free.",
+)
+def new_prompt_files(
+    context: dg.SensorEvaluationContext, wan: WanResource
+) -> dg.SensorResult | dg.SkipReason:
+    """One partition and one free planning run per new or changed file."""
+    folder = scan(wan.layout.prompts_dir)
+    for problem in folder.problems:
+        context.log.error(problem.message)
+    known = set(context.instance.get_dynamic_partitions("prompt_set"))
+    requests = [
+        dg.RunRequest(
+            run_key=f"{name}:{path.stat().st_mtime_ns}:{path.stat().st_size}", partition_key=name
+        )
+        for name, path in sorted(folder.sets.items())
+    ]
+    if not requests:
+        return dg.SkipReason(f"no prompt file in {wan.layout.prompts_dir}")
+    return dg.SensorResult(
+        run_requests=requests,
+        dynamic_partitions_requests=[
+            prompt_sets.build_add_request(sorted(set(folder.sets) - known))
+        ],
+    )
+
+
+@dg.schedule(
+    job=plan_only,
+    cron_schedule="30 1 * * *",
+    execution_timezone="UTC",
+    description="Plans every prompt set anew, so that prices and counts are of today. Free.",
+)
+def daily_plan(
+    context: dg.ScheduleEvaluationContext, wan: WanResource
+) -> list[dg.RunRequest] | dg.SkipReason:
+    """One planning run per registered set whose file is there."""
+    sets = _registered(context, wan)
+    return [_run(context, name) for name in sets] or dg.SkipReason(
+        "no prompt set is registered: switch the sensor new_prompt_files on"
+    )
+
+
+@dg.schedule(
+    job=build_dataset,
+    cron_schedule="0 2 * * *",
+    execution_timezone="UTC",
+    description="Builds every prompt set with something left to buy or to fetch. Spends money.",
+)
+def nightly_build(
+    context: dg.ScheduleEvaluationContext, wan: WanResource
+) -> list[dg.RunRequest] | dg.SkipReason:
+    """One build per set with work; the reason for each set without."""
+    requests: list[dg.RunRequest] = []
+    reasons: list[str] = []
+    for name in _registered(context, wan):
+        reason = _nothing_to_do(wan, name)
+        if reason is None:
+            requests.append(_run(context, name))
+        else:
+            reasons.append(f"{name}: {reason}")
+    return requests or dg.SkipReason("; ".join(reasons) or "no prompt set is registered")
+
+
+@dg.schedule(
+    job=recover,
+    cron_schedule="0 * * * *",
+    execution_timezone="UTC",
+    description="Fetches what interrupted runs paid for, before its URLs die. Never buys.",
+)
+def hourly_recovery(
+    context: dg.ScheduleEvaluationContext, wan: WanResource
+) -> list[dg.RunRequest] | dg.SkipReason:
+    """One recovery per set that has unfinished purchases."""
+    registered = set(_registered(context, wan))
+    with wan.ledger() as ledger:
+        unfinished = {purchase.bought_by_set for purchase in ledger.unfinished()}
+    sets = sorted(unfinished & registered)
+    return [_run(context, name) for name in sets] or dg.SkipReason("nothing is unfinished")
+
+
+sensors = [new_prompt_files]
+schedules = [daily_plan, nightly_build, hourly_recovery]
+
+
+def _registered(context: dg.ScheduleEvaluationContext, wan: WanResource) -> list[str]:
+    """Sets that are partitions and whose file still is where it was."""
+    files = scan(wan.layout.prompts_dir).sets
+    known = context.instance.get_dynamic_partitions("prompt_set")
+    return sorted(name for name in known if name in files)
+
+
+def _run(context: dg.ScheduleEvaluationContext, name: str) -> dg.RunRequest:
+    return dg.RunRequest(
+        run_key=f"{name}:{context.scheduled_execution_time.isoformat()}", partition_key=name
+    )
+
+
+def _nothing_to_do(wan: WanResource, name: str) -> str | None:
+    """Why a set needs no build, or None when it does."""
+    folder = wan.layout.tables(name)
+    if not (folder / PLAN_FILE).exists():
+        return "it has no plan yet; materialize `plan`, or switch the sensor on"
+    plan = Plan.from_json((folder / PLAN_FILE).read_text())
+    with wan.ledger() as ledger:
+        standing = standing_of(folder / REQUESTS_FILE, ledger)
+    if standing.in_flight:
+        return None
+    if wan.account.price_usd is None:
+        return "its price is not known; set WAN_PRICE_USD"
+    source = scan(wan.layout.prompts_dir).sets[name]
+    if source.stat().st_mtime_ns != plan.source_mtime_ns or standing.to_buy:
+        return None
+    left = standing.failed + standing.unknown + standing.lost
+    return f"{left} requests need a person" if left else "everything is stored"

@@ -1,0 +1,126 @@
+"""Running jobs in this process, on a real Dagster instance, as `wan` does.
+
+The same definitions that the UI loads; only who presses the button differs.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import dagster as dg
+from dagster import DagsterRunStatus, RunsFilter
+
+from wan_pipeline.ledger.owner import process_alive, process_start, this_machine
+
+if TYPE_CHECKING:
+    from wan_pipeline.settings import Settings
+
+__all__ = ["JobOutcome", "fail_dead_runs", "open_instance", "run_job"]
+
+MACHINE_TAG, PID_TAG, START_TAG = "wan/machine", "wan/pid", "wan/process_start"
+INSTANCE_SETTINGS = "dagster.yaml"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobOutcome:
+    """How a run ended.
+
+    Attributes:
+        run_id: the run, as the UI shows it.
+        success: whether every step and blocking check passed.
+        failed_step: the first step that failed, if any; a blocking check fails its own step.
+        error_class: name of the exception behind it.
+        error: its message.
+    """
+
+    run_id: str
+    success: bool
+    failed_step: str | None = None
+    error_class: str = ""
+    error: str = ""
+
+
+def open_instance(settings: Settings) -> dg.DagsterInstance:
+    """The instance of $DAGSTER_HOME if that is set, else the profile's own under its data folder.
+
+    A folder without `dagster.yaml` gets a copy of the reviewed settings first.
+    """
+    home = Path(os.environ.get("DAGSTER_HOME") or settings.layout.dagster_home)
+    home.mkdir(parents=True, exist_ok=True)
+    if not (home / INSTANCE_SETTINGS).exists():
+        shutil.copyfile(_packaged_settings(), home / INSTANCE_SETTINGS)
+    return dg.DagsterInstance.from_config(str(home))
+
+
+def run_job(
+    defs: dg.Definitions, instance: dg.DagsterInstance, job_name: str, *, prompt_set: str
+) -> JobOutcome:
+    """Run a job for one prompt set to its end, quietly; its log is in the instance."""
+    if not instance.has_dynamic_partition("prompt_set", prompt_set):
+        instance.add_dynamic_partitions("prompt_set", [prompt_set])
+    result = defs.resolve_job_def(job_name).execute_in_process(
+        instance=instance,
+        partition_key=prompt_set,
+        raise_on_error=False,
+        run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
+        tags={
+            MACHINE_TAG: this_machine(),
+            PID_TAG: str(os.getpid()),
+            START_TAG: str(process_start(os.getpid())),
+        },
+    )
+    failures = result.filter_events(lambda event: event.is_step_failure)
+    if not failures:
+        return JobOutcome(run_id=result.run_id, success=result.success)
+    data = failures[0].step_failure_data
+    error = data.error
+    while error is not None and error.cause is not None:
+        error = error.cause
+    told = data.user_failure_data.description if data.user_failure_data else None
+    return JobOutcome(
+        run_id=result.run_id,
+        success=False,
+        failed_step=failures[0].step_key,
+        error_class=error.cls_name or "" if error else "",
+        error=told or (error.message.partition(": ")[2].strip() if error else ""),
+    )
+
+
+def fail_dead_runs(instance: dg.DagsterInstance) -> list[str]:
+    """Mark runs of this machine as failed whose process is gone; returns their ids.
+
+    A killed process cannot say that its run ended, and the instance would show it as running for
+    ever.
+    """
+    unfinished = [
+        DagsterRunStatus.STARTING,
+        DagsterRunStatus.STARTED,
+        DagsterRunStatus.CANCELING,
+    ]
+    runs = instance.get_runs(
+        RunsFilter(statuses=unfinished, tags={MACHINE_TAG: this_machine()})
+    )
+    dead = [
+        run
+        for run in runs
+        if not process_alive(int(run.tags[PID_TAG]), float(run.tags[START_TAG]))
+    ]
+    for run in dead:
+        instance.report_run_failed(
+            run,
+            "The process of this run is gone. What it paid for is in the ledger; the next run goes"
+            " on with it.",
+        )
+    return [run.run_id for run in dead]
+
+
+def _packaged_settings() -> Path:
+    """`dagster.yaml` beside this file in an installed package, in `deploy/` in a checkout."""
+    installed = Path(__file__).with_name(INSTANCE_SETTINGS)
+    if installed.exists():
+        return installed
+    return Path(__file__).parents[2] / "deploy" / INSTANCE_SETTINGS

@@ -1,0 +1,62 @@
+"""Where a run's progress goes: the run's log, and whatever the caller watches."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from wan_pipeline.generation.progress import BatchReport, Progress, Tally
+
+__all__ = ["ProgressSink", "in_log"]
+
+LOG_EVERY_S = 5.0  # one line is a synchronous write to Dagster's event log
+
+
+class ProgressSink:
+    """What watches a run from outside of it; by default nobody does.
+
+    The command line subclasses it to draw a progress bar and to read the report.
+    """
+
+    def update(self, tally: Tally) -> None:
+        """The counts changed."""
+
+    def finished(self, report: BatchReport) -> None:
+        """A batch came to its end."""
+
+    def also(self, other: Progress) -> Progress:
+        """This sink and another one."""
+        return _Both(self, other)
+
+
+class _Both:
+    def __init__(self, *sinks: Progress) -> None:
+        self._sinks = sinks
+
+    def update(self, tally: Tally) -> None:
+        for sink in self._sinks:
+            sink.update(tally)
+
+
+class _InLog:
+    def __init__(self, say: Callable[[str], None]) -> None:
+        self._say = say
+        self._next = time.monotonic() + LOG_EVERY_S
+
+    def update(self, tally: Tally) -> None:
+        now = time.monotonic()
+        if now < self._next:
+            return
+        self._next = now + LOG_EVERY_S
+        self._say(
+            f"{tally.requests} requests: {tally.already_stored} stored before, {tally.done} done,"
+            f" {tally.in_flight} in flight, {tally.failed} failed; {tally.images} images,"
+            f" {tally.cost_usd} USD"
+        )
+
+
+def in_log(say: Callable[[str], None]) -> Progress:
+    """Progress as a line of the run's log every few seconds."""
+    return _InLog(say)
+
+

@@ -1,0 +1,211 @@
+"""Configuration to plain objects: the one place where the pipeline's parts are put together.
+
+Nothing else in `defs/` opens a ledger, a client or a store, and nothing below `defs/` is told
+where its parts come from.
+"""
+
+from __future__ import annotations
+
+import json
+from contextlib import AsyncExitStack
+from typing import TYPE_CHECKING, Self
+
+import dagster as dg
+from pydantic import Field
+
+from wan_pipeline import __version__
+from wan_pipeline.dataset.keeper import ImageKeeper
+from wan_pipeline.dataset.store import ImageStore
+from wan_pipeline.emulator.launcher import ensure_emulator
+from wan_pipeline.emulator.plan import EmulatorPlan
+from wan_pipeline.generation.batch import recover, run_batch
+from wan_pipeline.generation.interrupt import run_interruptibly
+from wan_pipeline.generation.terms import Clock, Ports, Terms
+from wan_pipeline.ledger.ledger import Ledger
+from wan_pipeline.prompts.sets import find_prompt_sets
+from wan_pipeline.settings import Settings
+from wan_pipeline.wan.client import WanClient
+from wan_pipeline.wan.dialects import DIALECTS
+from wan_pipeline.wan.download import Downloader
+from wan_pipeline.wan.errors import ConfigurationError
+from wan_pipeline.wan.guard import is_loopback_url
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterable
+    from pathlib import Path
+
+    from wan_pipeline.generation.progress import BatchReport, Progress
+    from wan_pipeline.prompts.request import GenerationRequest
+    from wan_pipeline.settings import DataLayout
+    from wan_pipeline.wan.profiles import Profile
+
+    _Batch = Callable[[Ports, Terms], Awaitable[BatchReport]]
+
+__all__ = ["WanResource", "emulator_plan"]
+
+
+def _said(name: str) -> str:
+    """The sentence that explains a setting, written down once, in `Settings`."""
+    return Settings.model_fields[name].description or ""
+
+
+class WanResource(dg.ConfigurableResource):
+    """The account, the ledger and the data folder of one profile.
+
+    Holds configuration only. The API key is not part of it: it is read from the profile's
+    variable when something is bought, and goes nowhere but into the client.
+    """
+
+    profile: str = Field("emulator", description=_said("profile"))
+    data_dir: str = Field("data", description=_said("data_dir"))
+    base_url: str | None = Field(None, description=_said("base_url"))
+    price_usd: str | None = Field(None, description=_said("price_usd"))
+    request_form: str = Field("auto", description=_said("request_form"))
+    base_seed: int = Field(0, description=_said("base_seed"))
+    truncate_prompts: bool = Field(default=False, description=_said("truncate_prompts"))
+    submissions_per_second: float | None = Field(
+        None, description=_said("submissions_per_second")
+    )
+    running_at_once: int | None = Field(None, description=_said("running_at_once"))
+    queries_per_second: float | None = Field(None, description=_said("queries_per_second"))
+    task_patience_s: float | None = Field(None, description=_said("task_patience_s"))
+    create_timeout_s: float = Field(60.0, description=_said("create_timeout_s"))
+    download_timeout_s: float = Field(300.0, description=_said("download_timeout_s"))
+    emulator_speed_up: float = Field(20.0, description=_said("emulator_speed_up"))
+    emulator_plan: str | None = Field(None, description=_said("emulator_plan"))
+
+    @classmethod
+    def from_settings(cls, settings: Settings) -> Self:
+        """The same values, in types that Dagster shows and lets a person override."""
+        return cls(**json.loads(settings.model_dump_json()))
+
+    def settings(self) -> Settings:
+        """The typed settings, with every rule checked."""
+        return Settings(**{name: getattr(self, name) for name in type(self).model_fields})
+
+    @property
+    def layout(self) -> DataLayout:
+        """Where things lie."""
+        return self.settings().layout
+
+    @property
+    def account(self) -> Profile:
+        """The profile with the settings applied."""
+        return self.settings().account()
+
+    def prompt_file(self, prompt_set: str) -> Path:
+        """The file of a prompt set.
+
+        Raises:
+            ConfigurationError: there is none.
+            DuplicatePromptSetError: two files have that name.
+        """
+        sets = find_prompt_sets(self.layout.prompts_dir)
+        if prompt_set not in sets:
+            known = ", ".join(sorted(sets)) or "none"
+            raise ConfigurationError(
+                f"there is no prompt set {prompt_set!r} in {self.layout.prompts_dir} (found:"
+                f" {known}). Put its file there, or name one of those"
+            )
+        return sets[prompt_set]
+
+    def ledger(self) -> Ledger:
+        """The profile's ledger; to be closed."""
+        return Ledger(self.layout.ledger, self.profile)
+
+    def buy(
+        self,
+        requests: Iterable[GenerationRequest],
+        *,
+        prompt_set: str,
+        run_id: str,
+        progress: Progress,
+    ) -> BatchReport:
+        """Bring every request to its end; see `generation.batch.run_batch`.
+
+        Raises:
+            ConfigurationError: the key or the price is missing; nothing was sent.
+        """
+
+        async def batch(ports: Ports, terms: Terms) -> BatchReport:
+            return await run_batch(requests, ports=ports, terms=terms, progress=progress)
+
+        return self._run(batch, prompt_set=prompt_set, run_id=run_id)
+
+    def recover(self, *, prompt_set: str, run_id: str, progress: Progress) -> BatchReport:
+        """Poll and fetch what dead runs left; see `generation.batch.recover`."""
+
+        async def batch(ports: Ports, terms: Terms) -> BatchReport:
+            return await recover(ports=ports, terms=terms, progress=progress)
+
+        return self._run(batch, prompt_set=prompt_set, run_id=run_id)
+
+    def _run(self, batch: _Batch, *, prompt_set: str, run_id: str) -> BatchReport:
+        settings = self.settings()
+        key = settings.api_key().get_secret_value()
+        terms = _terms(settings, base_url=self._base_url(settings), prompt_set=prompt_set)
+
+        async def session() -> BatchReport:
+            async with AsyncExitStack() as stack:
+                ledger = stack.enter_context(self.ledger())
+                owner = stack.enter_context(ledger.owner(run_id))
+                provider = await stack.enter_async_context(
+                    WanClient(
+                        base_url=terms.base_url,
+                        api_key=key,
+                        dialect=DIALECTS[terms.dialect],
+                        timeouts=settings.timeouts(),
+                    )
+                )
+                fetcher = await stack.enter_async_context(
+                    Downloader(
+                        allow_private=is_loopback_url(terms.base_url),
+                        timeouts=settings.timeouts(),
+                    )
+                )
+                ports = Ports(
+                    ledger=ledger,
+                    provider=provider,
+                    fetcher=fetcher,
+                    keeper=ImageKeeper(ImageStore(settings.layout.root)),
+                    owner=owner,
+                    clock=Clock(),
+                )
+                return await batch(ports, terms)
+
+        return run_interruptibly(session())
+
+    def _base_url(self, settings: Settings) -> str:
+        base_url = settings.account().base_url
+        if base_url is not None:
+            return base_url.rstrip("/")
+        return ensure_emulator(settings.layout.emulator_dir, emulator_plan(settings))
+
+
+def emulator_plan(settings: Settings) -> EmulatorPlan:
+    """The emulator's plan: the user's file, else the published behaviour, sped up."""
+    if settings.emulator_plan is not None:
+        return EmulatorPlan.model_validate_json(settings.emulator_plan.read_text())
+    return EmulatorPlan(speed_up=settings.emulator_speed_up)
+
+
+def _terms(settings: Settings, *, base_url: str, prompt_set: str) -> Terms:
+    account = settings.account()
+    if account.price_usd is None:
+        raise ConfigurationError(
+            f"profile {account.name.value} has no published price per image, so nothing is"
+            " bought: set WAN_PRICE_USD to the price that your account pays, then run again"
+        )
+    return Terms(
+        profile=account.name.value,
+        dialect=account.dialect,
+        base_url=base_url,
+        form=settings.request_form,
+        first_form=account.first_form,
+        limits=account.limits,
+        price_usd=account.price_usd,
+        result_lifetime_s=account.result_lifetime_s,
+        task_patience_s=account.task_patience_s,
+        code_version=__version__,
+        prompt_set=prompt_set,
+    )

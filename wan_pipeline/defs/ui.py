@@ -1,0 +1,59 @@
+"""Results to Dagster metadata; the only file that knows what the UI renders."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import dagster as dg
+import pyarrow as pa
+
+__all__ = ["column_lineage", "column_schema", "money", "same_columns", "table_rows"]
+
+
+def column_schema(schema: pa.Schema) -> dg.TableSchema:
+    """An Arrow schema as the UI's table schema, with descriptions where the fields carry any."""
+    return dg.TableSchema(
+        columns=[
+            dg.TableColumn(
+                name=column.name,
+                type=str(column.type),
+                description=(column.metadata or {}).get(b"description", b"").decode() or None,
+                constraints=dg.TableColumnConstraints(nullable=column.nullable),
+            )
+            for column in schema
+        ]
+    )
+
+
+def column_lineage(sources: Mapping[str, tuple[str, str]]) -> dg.TableColumnLineage:
+    """Lineage from ``{column: (asset, column there)}``."""
+    return dg.TableColumnLineage(
+        deps_by_column={
+            column: [dg.TableColumnDep(asset_key=dg.AssetKey(asset), column_name=origin)]
+            for column, (asset, origin) in sources.items()
+        }
+    )
+
+
+def same_columns(schema: pa.Schema, *, source: str, origin: pa.Schema) -> dict[str, tuple[str, str]]:
+    """The columns of `schema` that come unchanged from the asset `source`."""
+    return {name: (source, name) for name in schema.names if name in origin.names}
+
+
+def money(amount: Any) -> dg.MetadataValue:
+    """USD as a number that the UI can plot; the exact amount stands in the ledger."""
+    return dg.MetadataValue.null() if amount is None else dg.MetadataValue.float(float(amount))
+
+
+def table_rows(rows: list[dict[str, Any]], *, limit: int = 50) -> dg.MetadataValue:
+    """The first rows as a table; cells longer than 200 characters are cut."""
+    records = [
+        dg.TableRecord({name: str(value)[:200] for name, value in row.items()})
+        for row in rows[:limit]
+    ]
+    columns = list(rows[0]) if rows else ["nothing"]
+    return dg.MetadataValue.table(
+        records=records,
+        schema=dg.TableSchema(columns=[dg.TableColumn(name) for name in columns]),
+    )

@@ -1,0 +1,217 @@
+"""The plan: what a prompt set's requests cost and how far they are. Buys nothing, needs no key."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any, Self
+
+import pyarrow.parquet as pq
+
+from wan_pipeline.ledger.states import PurchaseState
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from wan_pipeline.ledger.ledger import Ledger
+    from wan_pipeline.prompts.plan_table import RequestTableSummary
+
+__all__ = [
+    "PLAN_FILE",
+    "Plan",
+    "Standing",
+    "UnfinishedRequest",
+    "make_plan",
+    "standing_of",
+    "unfinished_of",
+]
+
+PLAN_FILE = "plan.json"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """Distinct requests of a set by how far they are; each is in exactly one count.
+
+    Attributes:
+        stored: complete.
+        in_flight: intended or submitted, or its images not fetched yet.
+        to_buy: never bought, or proven not to have been.
+        failed: refused, failed or expired; bought again only on a person's word.
+        unknown: a task may exist.
+        lost: paid, and at least one image can no longer arrive.
+        images_stored: images on disk.
+        images_to_buy: images of `to_buy`.
+    """
+
+    stored: int = 0
+    in_flight: int = 0
+    to_buy: int = 0
+    failed: int = 0
+    unknown: int = 0
+    lost: int = 0
+    images_stored: int = 0
+    images_to_buy: int = 0
+
+    @property
+    def requests(self) -> int:
+        """All of them."""
+        return (
+            self.stored + self.in_flight + self.to_buy + self.failed + self.unknown + self.lost
+        )
+
+    @property
+    def incomplete(self) -> int:
+        """All but the complete ones."""
+        return self.requests - self.stored
+
+    @property
+    def has_work(self) -> bool:
+        """Whether a run would do anything."""
+        return bool(self.to_buy or self.in_flight)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """A prompt set's requests and their price, as of `planned_at`.
+
+    `price_usd` is per image and None when the profile has none; then nothing can be bought.
+    """
+
+    prompt_set: str
+    profile: str
+    planned_at: datetime
+    source_file: str
+    source_mtime_ns: int
+    rows: int
+    requests: int
+    images: int
+    rejections: int
+    seed_with_prompt_extend: int
+    data_version: str
+    price_usd: Decimal | None
+    price_source: str
+    standing: Standing
+
+    @property
+    def cost_to_buy_usd(self) -> Decimal | None:
+        """Exact price of what is left to buy."""
+        return None if self.price_usd is None else self.price_usd * self.standing.images_to_buy
+
+    def to_json(self) -> str:
+        """As text; money and times are strings."""
+        return json.dumps(
+            {**asdict(self), "cost_to_buy_usd": self.cost_to_buy_usd}, default=str, indent=2
+        )
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """Back from `to_json`."""
+        fields: dict[str, Any] = json.loads(text)
+        fields.pop("cost_to_buy_usd")
+        price = fields.pop("price_usd")
+        return cls(
+            **{
+                **fields,
+                "planned_at": datetime.fromisoformat(fields["planned_at"]),
+                "standing": Standing(**fields["standing"]),
+            },
+            price_usd=None if price is None else Decimal(price),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UnfinishedRequest:
+    """A request that is not complete, and why."""
+
+    request_id: str
+    prompt_id: str
+    state: str
+    reason: str
+    reserved_usd: Decimal
+
+
+def make_plan(
+    summary: RequestTableSummary, *, standing: Standing, **facts: Any
+) -> Plan:
+    """Put the request table's counts and the ledger's standing together."""
+    return Plan(
+        rows=summary.rows,
+        requests=summary.distinct_requests,
+        images=summary.images,
+        seed_with_prompt_extend=summary.seed_with_prompt_extend,
+        data_version=summary.data_version,
+        standing=standing,
+        **facts,
+    )
+
+
+def standing_of(requests_path: Path, ledger: Ledger) -> Standing:
+    """How far a set's requests are now: one column of the request table and the ledger."""
+    wanted = _images_per_request(requests_path)
+    purchases = ledger.purchases(wanted)
+    images = ledger.images(wanted)
+    counts: Counter[str] = Counter()
+    for request_id, n in wanted.items():
+        purchase = purchases.get(request_id)
+        records = [
+            record
+            for record in images.get(request_id, [])
+            if purchase is not None and record.attempt == purchase.attempt
+        ]
+        counts["images_stored"] += sum(record.state == "stored" for record in records)
+        lost = any(record.state == "lost" for record in records)
+        place = _place(purchase.state if purchase else PurchaseState.PLANNED, lost=lost)
+        counts[place] += 1
+        if place == "to_buy":
+            counts["images_to_buy"] += n
+    return Standing(**counts)
+
+
+def unfinished_of(requests_path: Path, ledger: Ledger) -> list[UnfinishedRequest]:
+    """Every request of a set that is not complete, with the reason, sorted by prompt."""
+    table = pq.read_table(requests_path, columns=["request_id", "prompt_id"])
+    prompts: dict[str, str] = dict(
+        zip(table["request_id"].to_pylist(), table["prompt_id"].to_pylist(), strict=True)
+    )
+    purchases = ledger.purchases(prompts)
+    lost = ledger.lost_images(prompts)
+    found: list[UnfinishedRequest] = []
+    for request_id, prompt_id in prompts.items():
+        purchase = purchases.get(request_id)
+        state = purchase.state if purchase else PurchaseState.PLANNED
+        if state is PurchaseState.STORED and request_id not in lost:
+            continue
+        reason = purchase.problem if purchase else "not bought yet"
+        if state is PurchaseState.STORED:
+            reason = "an image was paid for and can no longer be fetched"
+        found.append(
+            UnfinishedRequest(
+                request_id=request_id,
+                prompt_id=prompt_id,
+                state="lost" if state is PurchaseState.STORED else state.value,
+                reason=reason or state.value,
+                reserved_usd=purchase.reserved_usd if purchase else Decimal(0),
+            )
+        )
+    return sorted(found, key=lambda request: (request.prompt_id, request.request_id))
+
+
+def _images_per_request(requests_path: Path) -> dict[str, int]:
+    table = pq.read_table(requests_path, columns=["request_id", "n"])
+    return dict(zip(table["request_id"].to_pylist(), table["n"].to_pylist(), strict=True))
+
+
+def _place(state: PurchaseState, *, lost: bool) -> str:
+    if lost:
+        return "lost"
+    if state is PurchaseState.PLANNED:
+        return "to_buy"
+    if state is PurchaseState.UNKNOWN:
+        return "unknown"
+    if state.unfinished:
+        return "in_flight"
+    return "stored" if state is PurchaseState.STORED else "failed"

@@ -1,0 +1,53 @@
+"""What every test shares: which tools the machine has, and no settings from the outside."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+
+import pytest
+
+# Settings of the person who runs the tests must not change what they test.
+for name in [name for name in os.environ if name.startswith(("WAN_", "DAGSTER_"))]:
+    del os.environ[name]
+
+
+def _has_chinese_font() -> bool:
+    lister = shutil.which("fc-list")
+    if lister is None:
+        return False
+    found = subprocess.run([lister, ":lang=zh"], capture_output=True, check=False, text=True)
+    return bool(found.stdout.strip())
+
+
+def _missing() -> dict[str, str]:
+    """What cannot be run here and why, by marker."""
+    missing: dict[str, str] = {}
+    if shutil.which("chromium") is None:
+        missing["browser"] = "no chromium (Debian: apt-get install chromium)"
+    elif not _has_chinese_font():
+        missing["browser"] = "no Chinese font (Debian: apt-get install fonts-noto-cjk)"
+    return missing
+
+
+MISSING = _missing()
+
+
+def pytest_configure() -> None:
+    """On CI nothing may be missing."""
+    if MISSING and os.environ.get("CI") == "true":
+        pytest.exit(f"CI must run every test, but: {MISSING}", returncode=1)
+
+
+def pytest_report_header() -> list[str]:
+    """Name the groups that are left out."""
+    return [f"left out: tests marked {group}, {reason}" for group, reason in MISSING.items()]
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what cannot be run here."""
+    left_out = [item for item in items if any(item.get_closest_marker(name) for name in MISSING)]
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if item not in left_out]
