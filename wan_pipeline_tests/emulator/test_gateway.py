@@ -1,0 +1,333 @@
+"""The dialect over real HTTP: create, poll, limits, credit, bill and every known variant."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+import httpx
+import pytest
+
+from wan_pipeline.emulator.plan import (
+    EmulatorPlan,
+    ErrorShape,
+    Fault,
+    FaultKind,
+    LatencyLaw,
+    OutputLayout,
+    ReplyStyle,
+)
+from wan_pipeline_tests.emulator.client import (
+    MODEL,
+    Caller,
+    flat,
+    urls_of,
+    wrapped_flat,
+    wrapped_nested,
+)
+
+if TYPE_CHECKING:
+    from wan_pipeline_tests.emulator_fixture import RunningEmulator
+
+SLOW = EmulatorPlan(latency=LatencyLaw(queue_min_s=60, queue_max_s=60))
+
+
+def styled(**style: Any) -> EmulatorPlan:
+    """A fast plan with a variant of the replies."""
+    return EmulatorPlan(speed_up=1000, replies=ReplyStyle(**style))
+
+
+@pytest.mark.parametrize("form", [flat, wrapped_nested, wrapped_flat])
+def test_a_task_goes_from_create_to_images(
+    emulator: RunningEmulator, caller: Caller, form: Any
+) -> None:
+    """Create, poll until completed, download: in each request form, billed per image."""
+    reply = caller.create(form("a kite", n=2, seed=7)).json()
+    assert len(reply["id"]) == 20
+    assert reply["status"] == "in_progress"
+    assert reply["model"] == MODEL
+    assert len(str(reply["created_at"])) == 13
+
+    done = caller.finished(reply["id"])
+    assert done["progress"] == 1.0
+    assert done["usage"] == {"cost": "0.06", "discount": 1, "quantity": 2, "unit_price": "0.03"}
+    images = [caller.get(url) for url in urls_of(done)]
+    assert [image.status_code for image in images] == [200, 200]
+    assert images[0].content != images[1].content
+
+    bill = emulator.bill()
+    assert (bill["images"], bill["usd"]) == (2, "0.06")
+    assert (bill["creates_received"], bill["creates_accepted"], bill["refused"]) == (1, 1, 0)
+    assert bill["tasks"] == {"queued": 0, "running": 0, "completed": 1, "failed": 0}
+    (task,) = emulator.tasks()
+    assert (task["id"], task["state"], task["cost"]) == (reply["id"], "completed", "0.06")
+    assert task["content"]["prompt"] == "a kite"
+
+
+def test_the_model_header_replaces_the_model_in_the_body(caller: Caller) -> None:
+    """Newer clients name the model in X-Model only."""
+    assert caller.create(flat(model=None), **{"x-model": MODEL}).status_code == 200
+    assert caller.create(flat(model=None)).status_code == 400
+
+
+@pytest.mark.parametrize("header", [None, "", "Bearer", "Basic abc", "test-key"])
+def test_no_key_no_answer(emulator: RunningEmulator, header: str | None) -> None:
+    """Create and poll without a Bearer key answer 401."""
+    headers = {} if header is None else {"authorization": header}
+    with httpx.Client(base_url=emulator.base_url, trust_env=False, headers=headers) as http:
+        created = http.post("/model/v1/generation", json=flat())
+        polled = http.get("/model/v1/generation/task/none")
+    assert (created.status_code, polled.status_code) == (401, 401)
+    assert created.json()["error"]["code"] == "InvalidApiKey"
+    assert emulator.bill()["refused"] == 1
+
+
+def test_only_the_configured_key_opens(emulator: RunningEmulator) -> None:
+    """A plan with a key knows that key and no other."""
+    emulator.set_plan(EmulatorPlan(speed_up=1000, api_key="right"))
+    with Caller(emulator.base_url, key="wrong") as wrong:
+        assert wrong.create().status_code == 401
+    with Caller(emulator.base_url, key="right") as right:
+        assert right.create().status_code == 200
+
+
+@pytest.mark.parametrize("body", [b"", b"{", b"[" * 100_000, b"\xff", b'{"model": 1' + b"0" * 5000])
+def test_a_body_that_is_not_json_is_refused(
+    emulator: RunningEmulator, caller: Caller, body: bytes
+) -> None:
+    """Whatever is not JSON answers 400 and costs nothing."""
+    reply = caller.http.post("/model/v1/generation", content=body)
+    assert reply.status_code == 400
+    assert emulator.bill()["creates_accepted"] == 0
+
+
+def test_a_lone_surrogate_is_echoed_not_fatal(emulator: RunningEmulator, caller: Caller) -> None:
+    """JSON can escape half a character; the book keeps it and the painter draws it."""
+    body = b'{"model": "%s", "input": {"prompt": "half \\ud83d"}}' % MODEL.encode()
+    reply = caller.http.post("/model/v1/generation", content=body)
+    assert caller.get(urls_of(caller.finished(reply.json()["id"]))[0]).status_code == 200
+    assert emulator.tasks()[0]["content"]["prompt"] == "half \ud83d"
+
+
+def test_an_unknown_task_is_not_found(caller: Caller) -> None:
+    """A task id that was never given answers 404."""
+    assert caller.poll("0" * 20).status_code == 404
+
+
+def test_the_same_request_twice_is_two_tasks(emulator: RunningEmulator, caller: Caller) -> None:
+    """Nothing here is idempotent, as at the real provider: each create is billed."""
+    first, second = caller.made(flat(n=1)), caller.made(flat(n=1))
+    assert first != second
+    caller.finished(first)
+    caller.finished(second)
+    assert emulator.bill()["usd"] == "0.06"
+
+
+def test_progress_grows_and_a_waiting_task_costs_nothing(
+    emulator: RunningEmulator, caller: Caller
+) -> None:
+    """A task that has not started shows progress 0 and is not on the bill."""
+    emulator.set_plan(SLOW)
+    body = caller.poll(caller.made(flat(n=4))).json()
+    assert (body["status"], body["progress"]) == ("in_progress", 0.0)
+    assert "output" not in body
+    bill = emulator.bill()
+    assert (bill["usd"], bill["tasks"]["queued"]) == ("0.00", 1)
+
+
+def test_submissions_beyond_the_rate_get_429_with_retry_after(
+    emulator: RunningEmulator, caller: Caller
+) -> None:
+    """A burst of one second's worth passes; then 429 says when to come back."""
+    emulator.set_plan(EmulatorPlan(submissions_per_second=2))
+    replies = [caller.create() for _ in range(4)]
+    assert [reply.status_code for reply in replies[:2]] == [200, 200]
+    limited = [reply for reply in replies if reply.status_code == 429]
+    assert limited
+    assert int(limited[-1].headers["retry-after"]) >= 1
+    bill = emulator.bill()
+    assert bill["creates_received"] == 4
+    assert bill["refused"] == len(limited)
+
+
+def test_queries_beyond_the_rate_get_429(emulator: RunningEmulator, caller: Caller) -> None:
+    """Task queries have a limit of their own."""
+    emulator.set_plan(EmulatorPlan(queries_per_second=3))
+    task_id = caller.made()
+    codes = [caller.poll(task_id).status_code for _ in range(8)]
+    assert codes[:3] == [200] * 3
+    assert 429 in codes
+
+
+def test_credit_is_used_up_to_the_cent(emulator: RunningEmulator, caller: Caller) -> None:
+    """Creates are accepted while the credit covers them, finished or not; then 402."""
+    emulator.set_plan(SLOW.model_copy(update={"credit_usd": Decimal("0.09")}))
+    assert caller.create(flat(n=2)).status_code == 200
+    refused = caller.create(flat(n=2))
+    assert refused.status_code == 402
+    assert refused.json() == {
+        "status": {"code": 402, "message": "Insufficient credits", "error_code": 40201},
+        "data": None,
+    }
+    assert caller.create(flat(n=1)).status_code == 200
+    assert caller.create(flat(n=1)).status_code == 402
+
+
+def test_the_price_of_a_task_is_the_price_at_its_acceptance(
+    emulator: RunningEmulator, caller: Caller
+) -> None:
+    """A new price concerns new tasks; the bill adds both exactly."""
+    caller.finished(caller.made(flat(n=1)))
+    emulator.set_plan(EmulatorPlan(speed_up=1000, price_usd=Decimal("0.000000001")))
+    caller.finished(caller.made(flat(n=3)))
+    assert Decimal(emulator.bill()["usd"]) == Decimal("0.030000003")
+
+
+@pytest.mark.parametrize(
+    ("shape", "body"),
+    [
+        ("code_text", {"error": {"code": "TaskNotFound", "message": "Task not found: x"}}),
+        ("code_number", {"error": {"code": 40402, "message": "Task not found: x"}}),
+        ("error_message", {"error": {"code": 40402, "error_message": "Task not found: x"}}),
+        ("string", {"error": "Task not found: x"}),
+        ("top_level", {"code": "TaskNotFound", "message": "Task not found: x"}),
+        ("detail", {"detail": "Task not found: x"}),
+        (
+            "status_envelope",
+            {
+                "status": {"code": 404, "message": "Task not found: x", "error_code": 40402},
+                "data": None,
+            },
+        ),
+    ],
+)
+def test_errors_come_in_every_known_shape(
+    emulator: RunningEmulator, caller: Caller, shape: str, body: Any
+) -> None:
+    """The plan chooses the shape of error bodies."""
+    emulator.set_plan(styled(error_shape=ErrorShape(shape)))
+    reply = caller.poll("x")
+    assert (reply.status_code, reply.json()) == (404, body)
+
+
+def test_errors_may_be_a_page_of_a_proxy(emulator: RunningEmulator, caller: Caller) -> None:
+    """One of the shapes is not JSON at all."""
+    emulator.set_plan(styled(error_shape=ErrorShape.HTML))
+    reply = caller.poll("<x>")
+    assert reply.headers["content-type"].startswith("text/html")
+    assert "&lt;x&gt;" in reply.text
+
+
+@pytest.mark.parametrize("shape", [s for s in ErrorShape if s is not ErrorShape.HTML])
+def test_a_failed_task_tells_its_reason(
+    emulator: RunningEmulator, caller: Caller, shape: ErrorShape
+) -> None:
+    """A failed task answers 200 with its reason and an empty cost, and is not billed."""
+    emulator.set_plan(
+        EmulatorPlan(
+            speed_up=1000,
+            replies=ReplyStyle(error_shape=shape),
+            faults=(Fault(kind=FaultKind.MODERATION_FAILED),),
+        )
+    )
+    body = caller.finished(caller.made())
+    assert body["status"] == "failed"
+    assert "input may contain sensitive information" in str(body)
+    assert body["usage"] == {"cost": ""}
+    assert emulator.bill()["usd"] == "0.00"
+
+
+@pytest.mark.parametrize(
+    ("cost", "usage"),
+    [
+        ("string", {"cost": "0.06"}),
+        ("number", {"cost": 0.06}),
+        ("empty", {"cost": ""}),
+        ("null", {"cost": None}),
+        ("absent", {}),
+    ],
+)
+def test_cost_is_written_in_every_known_way(
+    emulator: RunningEmulator, caller: Caller, cost: Any, usage: dict[str, Any]
+) -> None:
+    """The cost of a completed task as text, number, empty, null or nothing."""
+    emulator.set_plan(styled(cost=cost, discount=None))
+    body = caller.finished(caller.made(flat(n=2)))
+    assert body["usage"] == {"quantity": 2, "unit_price": "0.03", **usage}
+
+
+def test_images_are_grouped_in_every_known_way(emulator: RunningEmulator, caller: Caller) -> None:
+    """One group, a group each, no group, and the object of an old revision."""
+    sizes: dict[OutputLayout, Any] = {}
+    for layout in OutputLayout:
+        emulator.set_plan(styled(output_layout=layout))
+        sizes[layout] = caller.finished(caller.made(flat(n=2)))["output"]
+    assert [len(g["content"]) for g in sizes[OutputLayout.ONE_GROUP]] == [2]
+    assert [len(g["content"]) for g in sizes[OutputLayout.GROUP_PER_IMAGE]] == [1, 1]
+    assert [set(e) for e in sizes[OutputLayout.FLAT]] == [{"type", "url", "jobId"}] * 2
+    assert len(sizes[OutputLayout.OBJECT]["content"]) == 2
+
+
+def test_created_at_may_be_in_seconds(emulator: RunningEmulator, caller: Caller) -> None:
+    """Thirteen digits are milliseconds, ten are seconds."""
+    emulator.set_plan(styled(created_at="s"))
+    assert len(str(caller.create().json()["created_at"])) == 10
+
+
+def test_the_old_envelope_wraps_create_and_poll(emulator: RunningEmulator, caller: Caller) -> None:
+    """The older gateway put the task under data and a status object beside it."""
+    emulator.set_plan(styled(envelope=True))
+    created = caller.create().json()
+    assert created["status"] == {"code": 200, "message": "success"}
+    polled = caller.poll(created["data"]["id"]).json()
+    assert polled["data"]["id"] == created["data"]["id"]
+
+
+def test_status_words_follow_the_plan(emulator: RunningEmulator, caller: Caller) -> None:
+    """Waiting, running and finished tasks use the words of the plan; progress can be left out."""
+    emulator.set_plan(
+        SLOW.model_copy(update={"replies": ReplyStyle(queued_word="in_queue", progress=False)})
+    )
+    waiting = caller.poll(caller.made()).json()
+    assert waiting["status"] == "in_queue"
+    assert "progress" not in waiting
+    emulator.set_plan(styled(completed_word="SUCCESS", completed_at_once=True))
+    assert caller.create().json()["status"] == "SUCCESS"
+
+
+def test_the_create_reply_may_already_carry_the_output(
+    emulator: RunningEmulator, caller: Caller
+) -> None:
+    """A fast gateway answers the create with the finished task."""
+    emulator.set_plan(styled(completed_at_once=True))
+    body = caller.create(flat(n=2)).json()
+    assert body["status"] == "completed"
+    assert [caller.get(url).status_code for url in urls_of(body)] == [200, 200]
+
+
+def test_a_form_can_be_switched_off(emulator: RunningEmulator, caller: Caller) -> None:
+    """A server that knows only the wrapper refuses the flat body with 400, before any bill."""
+    emulator.set_plan(styled(request_forms=["wrapped_nested"]))
+    assert caller.create(flat()).status_code == 400
+    assert caller.create(wrapped_nested()).status_code == 200
+    assert emulator.bill()["creates_accepted"] == 1
+
+
+def test_a_wrong_plan_is_rejected_and_the_old_one_stays(
+    emulator: RunningEmulator, caller: Caller
+) -> None:
+    """Posting nonsense answers 422 with the reason and changes nothing."""
+    before = emulator.plan()
+    for body in ({"speed_up": 1001}, {"speed": 2}, {"faults": [{"kind": "nonsense"}]}, []):
+        reply = caller.http.post("/_emulator/plan", json=body)
+        assert reply.status_code == 422
+        assert reply.json()["error"]
+    assert emulator.plan() == before
+
+
+def test_urls_name_the_host_that_was_asked(emulator: RunningEmulator, caller: Caller) -> None:
+    """A caller who says localhost gets URLs on localhost."""
+    task_id = caller.made()
+    caller.finished(task_id)
+    reply = caller.http.get(f"http://localhost:{emulator.port}/model/v1/generation/task/{task_id}")
+    assert urls_of(reply.json())[0].startswith(f"http://localhost:{emulator.port}/files/")
