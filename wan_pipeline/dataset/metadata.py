@@ -173,14 +173,44 @@ def _row(
         if purchase.completed_at and purchase.submitted_at
         else None
     )
-    of_request = ("model", "prompt", "negative_prompt", "size", "n", "seed", "prompt_extend",
-                  "watermark")
+    of_request = (
+        "model",
+        "prompt",
+        "negative_prompt",
+        "size",
+        "n",
+        "seed",
+        "prompt_extend",
+        "watermark",
+    )
     of_prompt = ("request_id", "prompt_id", "seed_source", "replica", "prompt_columns")
-    of_purchase = ("actual_prompt", "profile", "dialect", "task_id", "submitted_at",
-                   "completed_at", "discount", "cost_source", "bought_by_set", "run_id",
-                   "code_version", "created_at", "provider_metadata")
-    of_image = ("image_index", "image_id", "job_id", "url", "url_expires_at", "path", "format",
-                "bytes", "width", "height")
+    of_purchase = (
+        "actual_prompt",
+        "profile",
+        "dialect",
+        "task_id",
+        "submitted_at",
+        "completed_at",
+        "discount",
+        "cost_source",
+        "bought_by_set",
+        "run_id",
+        "code_version",
+        "created_at",
+        "provider_metadata",
+    )
+    of_image = (
+        "image_index",
+        "image_id",
+        "job_id",
+        "url",
+        "url_expires_at",
+        "path",
+        "format",
+        "bytes",
+        "width",
+        "height",
+    )
     return {
         **{name: getattr(request, name) for name in of_request},
         **{name: getattr(planned, name) for name in of_prompt},

@@ -65,7 +65,7 @@ def inspect_png(data: bytes, *, deep: bool = False) -> tuple[int, int]:
     Args:
         data: the file, starting with `PNG_SIGNATURE`.
         deep: also inflate the pixels and compare their length with what the header implies. Finds
-            bad data under a right CRC, at about forty times the cost.
+            bad data under a right CRC, at 20 to 60 times the cost (measured).
 
     Returns:
         Width and height in pixels.

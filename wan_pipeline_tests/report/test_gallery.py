@@ -1,0 +1,309 @@
+"""The gallery page: everything on it, nothing executed, nothing fetched, every link alive."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import re
+from dataclasses import replace
+from datetime import UTC, datetime
+from decimal import Decimal
+from html.parser import HTMLParser
+from typing import TYPE_CHECKING
+from urllib.parse import unquote, urlsplit
+
+import pytest
+
+from wan_pipeline.report import gallery
+from wan_pipeline.report.gallery import (
+    AbsentRequest,
+    GalleryRow,
+    GallerySummary,
+    write_gallery,
+)
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+HOSTILE = (
+    "</script><img src=x onerror=alert(1)>",
+    "</SCRIPT ><script>alert(1)</script>",
+    '"><svg onload=alert(1)>',
+    "' onmouseover='alert(1)",
+    "<!--<script>",
+    "{{ 7 * 7 }} {% raw %}",
+    "&lt;b&gt; \u2028 \u2029 \x00 \ud800",
+    "https://evil.example/x.js",
+)
+
+
+class Page(HTMLParser):
+    """A page's elements, attributes and scripts, as a browser's parser would find them."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(convert_charrefs=True)
+        self.elements: list[tuple[str, dict[str, str]]] = []
+        self.texts: list[str] = []
+        self.scripts: list[tuple[str, str]] = []
+        self._script_type: str | None = None
+        self.feed(text)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        """Collect an element."""
+        attributes = {name: value or "" for name, value in attrs}
+        self.elements.append((tag, attributes))
+        if tag == "script":
+            self._script_type = attributes.get("type", "")
+
+    def handle_endtag(self, tag: str) -> None:
+        """Leave a script."""
+        if tag == "script":
+            self._script_type = None
+
+    def handle_data(self, data: str) -> None:
+        """Collect text, scripts apart."""
+        if self._script_type is None:
+            self.texts.append(data)
+        else:
+            self.scripts.append((self._script_type, data))
+
+    def attributes(self, *names: str) -> list[str]:
+        """Return the values of these attributes, over all elements."""
+        return [value for _, attrs in self.elements for key, value in attrs.items() if key in names]
+
+    def count(self, tag: str, class_name: str = "") -> int:
+        """Return how many elements have this tag and class."""
+        return sum(
+            name == tag and (not class_name or class_name in attrs.get("class", "").split())
+            for name, attrs in self.elements
+        )
+
+    @property
+    def data(self) -> list[dict[str, object]]:
+        """The embedded details."""
+        ((_, text),) = [script for script in self.scripts if script[0] == "application/json"]
+        return json.loads(text)
+
+
+ROW = GalleryRow(
+    request_id="1" * 64,
+    image_id="2" * 64,
+    prompt_id="p-1",
+    prompt="A red fox in the snow, 雪中的狐狸",
+    negative_prompt="blurry",
+    size="1280*1280",
+    width=1280,
+    height=1280,
+    seed=42,
+    seed_source="given",
+    n=1,
+    image_index=0,
+    cost_usd=Decimal("0.030000000"),
+    path="images/22/a.png",
+    thumb="thumbs/22/a.jpg",
+    size_matches=True,
+)
+SUMMARY = GallerySummary(
+    prompt_set="animals",
+    profile="a-profile",
+    images=1,
+    requests=1,
+    failed={},
+    unknown=0,
+    missing=0,
+    cost_usd=Decimal("0.030000000"),
+    created=datetime(2026, 11, 2, 3, 4, tzinfo=UTC),
+)
+
+
+def written(
+    tmp_path: Path, rows: list[GalleryRow], summary: GallerySummary = SUMMARY
+) -> tuple[str, Page]:
+    """Write a gallery and return its text, as source and as parsed."""
+    report = write_gallery(
+        rows, out_dir=tmp_path / "gallery" / "animals", data_root=tmp_path, summary=summary
+    )
+    source = report.path.read_text("utf-8")
+    assert len(source.encode()) == report.bytes
+    return source, Page(source)
+
+
+def test_card_shows_what_was_bought(tmp_path: Path) -> None:
+    """Prompt, seed, size and cost are on the card; the rest is in the details."""
+    _, page = written(tmp_path, [replace(ROW, prompt_columns={"category": "Animals", "w": 1.5})])
+    text = " ".join(page.texts)
+    for expected in (ROW.prompt, "42", "1280×1280", "$0.03", "animals", "a-profile", "complete"):
+        assert expected in text
+    (details,) = page.data
+    assert details["negative"] == "blurry"
+    assert details["columns"] == [["category", "Animals"], ["w", "1.5"]]
+    assert details["imageId"] == ROW.image_id
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_foreign_text_is_shown_never_run(tmp_path: Path, text: str) -> None:
+    """The page of a hostile prompt has the same elements as that of a harmless one."""
+
+    def page_of(words: str) -> Page:
+        row = replace(
+            ROW,
+            prompt=words,
+            negative_prompt=words,
+            prompt_id=words,
+            seed_source=words,
+            size=words,
+            prompt_columns={words: words, "nested": {words: [words]}},
+        )
+        absent = AbsentRequest(
+            request_id=words, prompt_id=words, prompt=words, state=words, reason=words
+        )
+        summary = replace(
+            SUMMARY, prompt_set=words, profile=words, failed={words: 1}, absent=[absent]
+        )
+        return written(tmp_path, [row], summary)[1]
+
+    hostile, harmless = page_of(text), page_of("harmless")
+    shape = [(tag, sorted(attrs)) for tag, attrs in harmless.elements]
+    assert [(tag, sorted(attrs)) for tag, attrs in hostile.elements] == shape
+    shown = text.replace("\ud800", "?")
+    assert hostile.data[0]["negative"] == shown
+    assert len(hostile.scripts) == 2
+
+
+def test_page_needs_nothing_from_elsewhere(tmp_path: Path) -> None:
+    """No absolute URL in any link, style or script; a policy that allows only the own script."""
+    source, page = written(tmp_path, [ROW] * 3)
+    for link in page.attributes("src", "href", "srcset", "action", "poster"):
+        parts = urlsplit(link)
+        assert (parts.scheme, parts.netloc) in {("", ""), ("data", "")}, link
+    assert "://" not in source
+    assert "@import" not in source
+    (policy,) = [
+        attrs["content"]
+        for tag, attrs in page.elements
+        if tag == "meta" and attrs.get("http-equiv") == "Content-Security-Policy"
+    ]
+    assert "default-src 'none'" in policy
+    ((_, script),) = [entry for entry in page.scripts if entry[0] == ""]
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    assert f"script-src 'sha256-{digest}'" in policy
+    assert not [name for _, attrs in page.elements for name in attrs if name.startswith("on")]
+
+
+def test_links_lead_to_the_files_from_where_the_page_is(tmp_path: Path) -> None:
+    """Relative, quoted, and still right after the whole data folder has moved."""
+    data = tmp_path / "data"
+    names = ["images/22/a.png", "images/odd #1?/ü %20.png"]
+    for name in names:
+        (data / name).parent.mkdir(parents=True, exist_ok=True)
+        (data / name).write_bytes(b"x")
+    rows = [replace(ROW, path=name, thumb=name) for name in names]
+    write_gallery(rows, out_dir=data / "g" / "set", data_root=data, summary=SUMMARY)
+    moved = data.rename(tmp_path / "moved")
+    page = Page((moved / "g" / "set" / "index.html").read_text("utf-8"))
+    links = [link for link in page.attributes("src", "href") if not link.startswith("data:")]
+    assert len(links) == 4
+    for link in links:
+        assert (moved / "g" / "set" / unquote(link)).read_bytes() == b"x"
+
+
+def test_path_cannot_become_a_script_link(tmp_path: Path) -> None:
+    """A path that looks like a URL stays a relative file name."""
+    row = replace(ROW, path="javascript:alert(1)", thumb=None)
+    write_gallery([row], out_dir=tmp_path, data_root=tmp_path, summary=SUMMARY)
+    page = Page((tmp_path / "index.html").read_text("utf-8"))
+    assert "javascript%3Aalert%281%29" in page.attributes("href")
+
+
+def test_what_is_not_there_is_said(tmp_path: Path) -> None:
+    """Failed, unknown and missing requests are counted and listed with their reason."""
+    summary = replace(
+        SUMMARY,
+        failed={"moderation": 2, "timeout": 0},
+        unknown=1,
+        missing=3,
+        absent=[
+            AbsentRequest(
+                request_id="f" * 64,
+                prompt_id="p-2",
+                prompt="a forbidden thing",
+                state="failed",
+                reason="the provider refused it: change the prompt",
+            )
+        ],
+    )
+    _, page = written(tmp_path, [ROW], summary)
+    text = " ".join(" ".join(page.texts).split())
+    for expected in (
+        "Not everything is here",
+        "2 failed: moderation",
+        "1 unknown",
+        "3 missing",
+        "a forbidden thing",
+        "the provider refused it",
+    ):
+        assert expected in text
+    assert "timeout" not in text
+    assert "complete" not in text
+
+
+def test_long_list_of_absent_requests_is_cut_and_counted(tmp_path: Path) -> None:
+    """A run that failed as a whole makes no endless page."""
+    absent = [
+        AbsentRequest(request_id=str(i), prompt_id="", prompt="", state="failed", reason="")
+        for i in range(700)
+    ]
+    _, page = written(tmp_path, [], replace(SUMMARY, failed={"x": 700}, absent=absent))
+    assert "And 200 more" in " ".join(page.texts)
+    assert "No image is stored yet." in " ".join(page.texts)
+
+
+def test_wrong_size_place_and_missing_preview_are_marked(tmp_path: Path) -> None:
+    """A card tells when its image is not as asked for, one of several, or cannot be decoded."""
+    row = replace(ROW, n=4, image_index=2, width=640, size_matches=False, thumb=None)
+    _, page = written(tmp_path, [row])
+    text = " ".join(page.texts)
+    for expected in ("3/4", "640×1280", "no preview"):
+        assert expected in text
+
+
+def test_page_is_bounded_and_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Beyond the bound images are counted, not shown."""
+    monkeypatch.setattr(gallery, "MAX_CARDS", 3)
+    report = write_gallery([ROW] * 5, out_dir=tmp_path, data_root=tmp_path, summary=SUMMARY)
+    page = Page(report.path.read_text("utf-8"))
+    assert (report.images, report.left_out, page.count("article", "card")) == (3, 2, 3)
+    assert "2 further images" in " ".join(page.texts)
+
+
+def test_same_content_is_the_same_page(tmp_path: Path) -> None:
+    """Nothing on the page depends on when or how often it is written."""
+    assert written(tmp_path, [ROW])[0] == written(tmp_path, [ROW])[0]
+
+
+def test_size_choice_is_offered_when_there_is_one(tmp_path: Path) -> None:
+    """One size needs no choice; several are listed with their counts, the largest first."""
+    assert written(tmp_path, [ROW])[1].count("option") == 0
+    wide = replace(ROW, size="1696*960", width=1696, height=960)
+    source, page = written(tmp_path, [ROW, wide, wide])
+    assert page.count("option") == 3
+    assert re.search(r"1696×960 \(2\).*1280×1280 \(1\)", source, re.DOTALL)
+
+
+@pytest.mark.parametrize(
+    ("amount", "shown"),
+    [
+        ("0", "$0.00"),
+        ("0.030000000", "$0.03"),
+        ("0.0125", "$0.0125"),
+        ("1E+1", "$10.00"),
+        ("12345.6", "$12,345.60"),
+        ("1E-9", "$0.000000001"),
+    ],
+)
+def test_money_is_exact_and_readable(tmp_path: Path, amount: str, shown: str) -> None:
+    """No float on the way: every digit that counts, none that does not."""
+    _, page = written(tmp_path, [replace(ROW, cost_usd=Decimal(amount))])
+    assert page.data[0]["cost"] == shown
