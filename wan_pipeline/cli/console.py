@@ -116,15 +116,11 @@ def plans_table(plans: Sequence[Plan]) -> Table:
 
 def unfinished_table(requests: Sequence[UnfinishedRequest]) -> Table:
     """The requests that are not complete, the first ones, with the reason."""
-    table = Table(
-        title=f"not complete: {len(requests)}", title_justify="left", header_style="bold"
-    )
+    table = Table(title=f"not complete: {len(requests)}", title_justify="left", header_style="bold")
     for heading in ("prompt", "state", "reason", "request"):
         table.add_column(heading, overflow="fold")
     for request in requests[:SHOWN_UNFINISHED]:
-        table.add_row(
-            request.prompt_id, request.state, request.reason, request.request_id[:12]
-        )
+        table.add_row(request.prompt_id, request.state, request.reason, request.request_id[:12])
     if len(requests) > SHOWN_UNFINISHED:
         table.add_row("...", "", f"{len(requests) - SHOWN_UNFINISHED} more in the gallery", "")
     return table

@@ -53,8 +53,9 @@ def read_status(settings: Settings, sets: Collection[str] | None) -> dict[str, A
 
 def status_tables(status: dict[str, Any]) -> Sequence[Table]:
     """The same for people."""
-    money = Table(title=f"ledger of profile {status['profile']}", title_justify="left",
-                  show_header=False)
+    money = Table(
+        title=f"ledger of profile {status['profile']}", title_justify="left", show_header=False
+    )
     money.add_column(style="bold")
     money.add_column()
     for state, count in status["purchases"].items():
@@ -71,8 +72,11 @@ def status_tables(status: dict[str, Any]) -> Sequence[Table]:
         sets.add_row(name, *(str(standing[column]) for column in columns))
     tables = [money, sets]
     if status["unknown"]:
-        unknown = Table(title="unknown: look for these in the provider's console",
-                        title_justify="left", header_style="bold")
+        unknown = Table(
+            title="unknown: look for these in the provider's console",
+            title_justify="left",
+            header_style="bold",
+        )
         for heading in ("request", "set", "reason"):
             unknown.add_column(heading, overflow="fold")
         for each in status["unknown"]:

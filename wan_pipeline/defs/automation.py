@@ -43,6 +43,7 @@ publish = dg.define_asset_job(
 )
 jobs = [build_dataset, plan_only, recover, publish]
 
+
 @dg.sensor(
     job=plan_only,
     minimum_interval_seconds=60,

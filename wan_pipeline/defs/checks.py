@@ -37,9 +37,7 @@ def seeds_are_reproducible(
 ) -> dg.AssetCheckResult:
     """No row gives a seed and lets the provider rewrite its prompt; the rewrite is not seeded."""
     table = _requests(context, wan, ["prompt_id", "seed_source", "prompt_extend"])
-    both = table.filter(
-        pc.and_(pc.equal(table["seed_source"], "given"), table["prompt_extend"])
-    )
+    both = table.filter(pc.and_(pc.equal(table["seed_source"], "given"), table["prompt_extend"]))
     return dg.AssetCheckResult(
         passed=both.num_rows == 0,
         severity=WARN,
@@ -74,9 +72,7 @@ def cost_is_within_plan(
     ids = _requests(context, wan, ["request_id"])["request_id"].to_pylist()
     with wan.ledger() as ledger:
         purchases = [
-            purchase
-            for purchase in ledger.purchases(ids).values()
-            if purchase.cost_usd is not None
+            purchase for purchase in ledger.purchases(ids).values() if purchase.cost_usd is not None
         ]
     paid = sum((purchase.cost_usd or Decimal(0) for purchase in purchases), Decimal(0))
     planned = sum((purchase.price_usd * purchase.n for purchase in purchases), Decimal(0))
@@ -107,9 +103,7 @@ def sizes_are_as_requested(
 ) -> dg.AssetCheckResult:
     """Every image has the size that its request asked for."""
     rows = _metadata(context, wan, ["image_id", "prompt_id", "size", "width", "height"])
-    wrong = [
-        row for row in rows.to_pylist() if row["size"] != f"{row['width']}*{row['height']}"
-    ]
+    wrong = [row for row in rows.to_pylist() if row["size"] != f"{row['width']}*{row['height']}"]
     return dg.AssetCheckResult(
         passed=not wrong,
         severity=ERROR,

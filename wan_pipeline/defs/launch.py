@@ -101,13 +101,9 @@ def fail_dead_runs(instance: dg.DagsterInstance) -> list[str]:
         DagsterRunStatus.STARTED,
         DagsterRunStatus.CANCELING,
     ]
-    runs = instance.get_runs(
-        RunsFilter(statuses=unfinished, tags={MACHINE_TAG: this_machine()})
-    )
+    runs = instance.get_runs(RunsFilter(statuses=unfinished, tags={MACHINE_TAG: this_machine()}))
     dead = [
-        run
-        for run in runs
-        if not process_alive(int(run.tags[PID_TAG]), float(run.tags[START_TAG]))
+        run for run in runs if not process_alive(int(run.tags[PID_TAG]), float(run.tags[START_TAG]))
     ]
     for run in dead:
         instance.report_run_failed(

@@ -58,5 +58,3 @@ class _InLog:
 def in_log(say: Callable[[str], None]) -> Progress:
     """Progress as a line of the run's log every few seconds."""
     return _InLog(say)
-
-

@@ -63,9 +63,7 @@ class WanResource(dg.ConfigurableResource):
     request_form: str = Field("auto", description=_said("request_form"))
     base_seed: int = Field(0, description=_said("base_seed"))
     truncate_prompts: bool = Field(default=False, description=_said("truncate_prompts"))
-    submissions_per_second: float | None = Field(
-        None, description=_said("submissions_per_second")
-    )
+    submissions_per_second: float | None = Field(None, description=_said("submissions_per_second"))
     running_at_once: int | None = Field(None, description=_said("running_at_once"))
     queries_per_second: float | None = Field(None, description=_said("queries_per_second"))
     task_patience_s: float | None = Field(None, description=_said("task_patience_s"))

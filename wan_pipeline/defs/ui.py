@@ -36,7 +36,9 @@ def column_lineage(sources: Mapping[str, tuple[str, str]]) -> dg.TableColumnLine
     )
 
 
-def same_columns(schema: pa.Schema, *, source: str, origin: pa.Schema) -> dict[str, tuple[str, str]]:
+def same_columns(
+    schema: pa.Schema, *, source: str, origin: pa.Schema
+) -> dict[str, tuple[str, str]]:
     """The columns of `schema` that come unchanged from the asset `source`."""
     return {name: (source, name) for name in schema.names if name in origin.names}
 

@@ -47,7 +47,6 @@ def gallery(context: dg.AssetExecutionContext, wan: WanResource) -> dg.Materiali
         rows,
         out_dir=layout.gallery(prompt_set),
         data_root=layout.root,
-        prompt_set=prompt_set,
         summary=GallerySummary(
             prompt_set=prompt_set,
             profile=wan.profile,
