@@ -32,16 +32,17 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="WAN_", frozen=True, extra="ignore")
 
     profile: ProfileName = Field(
-        ProfileName.EMULATOR, description="Account to buy from: emulator, vtrix or seacloud."
+        default=ProfileName.EMULATOR,
+        description="Account to buy from: emulator, vtrix or seacloud.",
     )
     data_dir: Path = Field(
-        Path("data"), description="Folder of prompt sets and of everything produced."
+        default=Path("data"), description="Folder of prompt sets and of everything produced."
     )
     base_url: str | None = Field(
-        None, description="Origin of the API, instead of the profile's; it gets the key."
+        default=None, description="Origin of the API, instead of the profile's; it gets the key."
     )
     price_usd: Decimal | None = Field(
-        None,
+        default=None,
         ge=0,
         le=100,
         max_digits=12,
@@ -49,11 +50,11 @@ class Settings(BaseSettings):
         description="Price per image in USD; needed where the provider publishes none.",
     )
     request_form: RequestForm = Field(
-        RequestForm.AUTO,
+        default=RequestForm.AUTO,
         description="Layout of the create body: flat, wrapped, or auto to find out.",
     )
     base_seed: int = Field(
-        0, ge=0, description="Changes every derived seed; explicit seeds stay as they are."
+        default=0, ge=0, description="Changes every derived seed; explicit seeds stay as they are."
     )
     truncate_prompts: bool = Field(
         default=False,
@@ -61,30 +62,35 @@ class Settings(BaseSettings):
         " rejecting their rows.",
     )
     submissions_per_second: Rate | None = Field(
-        None, description="Creates per second that the account allows, instead of the profile's."
+        default=None,
+        description="Creates per second that the account allows, instead of the profile's.",
     )
     running_at_once: int | None = Field(
-        None, ge=1, le=10_000, description="Tasks that the account runs at once."
+        default=None, ge=1, le=10_000, description="Tasks that the account runs at once."
     )
     queries_per_second: Rate | None = Field(
-        None, description="Polls per second that the account allows."
+        default=None, description="Polls per second that the account allows."
     )
     task_patience_s: Seconds | None = Field(
-        None, description="Seconds that one run waits for one task before the next run goes on."
+        default=None,
+        description="Seconds that one run waits for one task before the next run goes on.",
     )
     create_timeout_s: Seconds = Field(
-        60.0, description="Seconds to wait for the answer to a create; after that it is unknown."
+        default=60.0,
+        description="Seconds to wait for the answer to a create; after that it is unknown.",
     )
-    download_timeout_s: Seconds = Field(300.0, description="Seconds for one image's download.")
+    download_timeout_s: Seconds = Field(
+        default=300.0, description="Seconds for one image's download."
+    )
     emulator_speed_up: float = Field(
-        20.0,
+        default=20.0,
         ge=1,
         le=1000,
         description="How much faster than the real service the emulator works: latency, rate"
         " limits and URL lifetime alike.",
     )
     emulator_plan: Path | None = Field(
-        None, description="JSON file with the emulator's limits, latency law and faults."
+        default=None, description="JSON file with the emulator's limits, latency law and faults."
     )
 
     # --- what follows from it ---
@@ -146,8 +152,6 @@ class Settings(BaseSettings):
             create_total_s=self.create_timeout_s * 1.5,
             download_total_s=self.download_timeout_s,
         )
-
-
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

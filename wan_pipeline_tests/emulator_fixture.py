@@ -93,7 +93,7 @@ class RunningEmulator:
         )
         reply.raise_for_status()
 
-    def _get(self, path: str) -> Any:  # noqa: ANN401  JSON
+    def _get(self, path: str) -> Any:
         reply = self._http.get(path)
         reply.raise_for_status()
         return reply.json()

@@ -26,7 +26,7 @@ from wan_pipeline.settings import Settings
 from wan_pipeline.wan.errors import ConfigurationError, WanError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator
 
 __all__ = ["app"]
 
@@ -70,7 +70,7 @@ def main(
 
 @app.command()
 def plan(sets: Sets = None, *, as_json: AsJson = False) -> None:
-    """Validate prompt sets and tell the exact price of building them. Buys nothing, needs no key."""
+    """Validate prompt sets and tell the exact price of building them. Free, needs no key."""
     console = Console(stderr=as_json)
     with _explained(console):
         from wan_pipeline.cli.session import Session  # noqa: PLC0415  imports Dagster
@@ -183,7 +183,7 @@ def _chosen(sets: list[str] | None) -> list[str]:
 
 
 @contextmanager
-def _explained(console: Console) -> Iterator[None]:
+def _explained(console: Console) -> Generator[None]:
     """Expected errors as one sentence and an exit code; the others with their traceback."""
     try:
         yield

@@ -11,8 +11,8 @@ from rich.table import Table
 
 from wan_pipeline.cli.console import LiveProgress, unfinished_table, usd
 from wan_pipeline.cli.exit_codes import ExitCode
-from wan_pipeline.defs.launch import JobOutcome, fail_dead_runs, open_instance, run_job
 from wan_pipeline.definitions import build_defs
+from wan_pipeline.defs.launch import JobOutcome, fail_dead_runs, open_instance, run_job
 from wan_pipeline.generation.planning import (
     PLAN_FILE,
     Plan,

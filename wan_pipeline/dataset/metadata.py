@@ -4,6 +4,9 @@ The Arrow schema is written down here, once. The table is always built from what
 set's request table says which images belong to it, the ledger says what became of them.
 """
 
+# pyright: reportAttributeAccessIssue=false
+# (pyarrow makes its compute functions at import time.)
+
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -223,7 +226,7 @@ def _row(
     }
 
 
-def _summary(table: pa.Table) -> MetadataSummary:
+def _summary(table: Any) -> MetadataSummary:
     by_image = table.group_by("image_id").aggregate(
         [("request_id", "count_distinct"), ("bytes", "max")]
     )

@@ -1,5 +1,8 @@
 """Asset checks. Only the last one blocks: everything paid for is kept and shown before it can."""
 
+# pyright: reportAttributeAccessIssue=false
+# (pyarrow makes its compute functions at import time.)
+
 from decimal import Decimal
 
 import dagster as dg

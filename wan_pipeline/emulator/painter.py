@@ -52,7 +52,7 @@ _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _WATERMARK = "AI Generated"
 
 
-def paint(  # noqa: PLR0913  what is seen on the image, and nothing else
+def paint(
     prompt: str,
     seed: int,
     index: int,
@@ -84,7 +84,7 @@ def paint(  # noqa: PLR0913  what is seen on the image, and nothing else
     _paint_sky(draw, width, height)
     scene = _SCENES[rng.randrange(len(_SCENES))]
     scene(draw, width, height, rng)
-    footer = f"seed {seed}  ·  index {index}  ·  {width}×{height}"  # noqa: RUF001  meant
+    footer = f"seed {seed}  ·  index {index}  ·  {width}×{height}"
     _write_caption(canvas, draw, prompt, footer)
     if watermark:
         _write_watermark(canvas)

@@ -82,7 +82,7 @@ class EmulatorServer(uvicorn.Server):
         self.should_exit = True
 
 
-def serve(  # noqa: PLR0913  what the command line can say
+def serve(
     *,
     state_dir: Path,
     port: int,

@@ -12,13 +12,13 @@ from wan_pipeline.generation.pacing import Window
 from wan_pipeline.generation.progress import BatchReport, Progress, SilentProgress, Tally
 from wan_pipeline.generation.stop import Stop
 from wan_pipeline.generation.submit import Submitted, Submitter
-from wan_pipeline.ledger.records import Purchase
 from wan_pipeline.ledger.states import PurchaseState
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator
 
     from wan_pipeline.generation.terms import Ports, Terms
+    from wan_pipeline.ledger.records import Purchase
     from wan_pipeline.prompts.request import GenerationRequest
 
 __all__ = ["recover", "run_batch"]
@@ -64,9 +64,7 @@ async def run_batch(
     return await batch.run(requests)
 
 
-async def recover(
-    *, ports: Ports, terms: Terms, progress: Progress | None = None
-) -> BatchReport:
+async def recover(*, ports: Ports, terms: Terms, progress: Progress | None = None) -> BatchReport:
     """Poll and fetch everything that dead runs left unfinished; never creates."""
     batch = _Batch(ports, terms, progress or SilentProgress())
     return await batch.run((), everything=True)
@@ -81,7 +79,7 @@ class _Batch:
     stop: Stop = field(default_factory=Stop)
     left: int = 0
     seen: set[str] = field(default_factory=set)
-    foreign: set[str] = field(default_factory=set)
+    foreign: dict[str, GenerationRequest] = field(default_factory=dict)
     buying: set[asyncio.Task[None]] = field(default_factory=set)
     window: Window = field(init=False)
     submitter: Submitter = field(init=False)
@@ -142,26 +140,28 @@ class _Batch:
         return {purchase.request_id for purchase in taken}
 
     async def _await_foreign(self, group: asyncio.TaskGroup) -> None:
-        """Wait for purchases of live owners; when one dies, go on with its."""
-        patience = self.ports.clock.monotonic() + self.terms.task_patience_s
-        while self.foreign and not self.stop:
-            if self.ports.clock.monotonic() > patience:
-                self.tally.problems["left to the run that bought it"] += len(self.foreign)
-                self.tally.failed += len(self.foreign)
-                return
-            await self.ports.clock.sleep(FOREIGN_EVERY_S)
-            self.foreign -= await self._take_up(group, frozenset(self.foreign))
-            for purchase in self.ports.ledger.purchases(self.foreign).values():
-                if not purchase.state.unfinished:
-                    self.foreign.discard(purchase.request_id)
-                    self._settle(purchase)
+        """Wait for purchases of live owners; when one dies or gives up, go on in its place."""
+        clock, ledger = self.ports.clock, self.ports.ledger
+        patience = clock.monotonic() + self.terms.task_patience_s
+        while self.foreign and not self.stop and clock.monotonic() <= patience:
+            await clock.sleep(FOREIGN_EVERY_S)
+            for request_id in await self._take_up(group, frozenset(self.foreign)):
+                del self.foreign[request_id]
+            for purchase in ledger.purchases(self.foreign).values():
+                if purchase.state is PurchaseState.PLANNED:
+                    await self._buy_one(group, self.foreign.pop(purchase.request_id))
+                elif not purchase.state.unfinished:
+                    del self.foreign[purchase.request_id]
+                    self._settle(purchase, lost=bool(ledger.lost_images([purchase.request_id])))
+            await self._bought()
             self.progress.update(self.tally)
+        if self.foreign:
+            self.tally.problems["left to the run that bought it"] += len(self.foreign)
+            self.tally.failed += len(self.foreign)
 
     # --- buying ---
 
-    async def _buy(
-        self, group: asyncio.TaskGroup, requests: Iterable[GenerationRequest]
-    ) -> None:
+    async def _buy(self, group: asyncio.TaskGroup, requests: Iterable[GenerationRequest]) -> None:
         for chunk in _chunks(self._distinct(requests)):
             self.tally.requests += len(chunk)
             request_ids = [request_id for request_id, _ in chunk]
@@ -173,8 +173,16 @@ class _Batch:
                 purchase = standing.get(request_id)
                 if purchase is None or purchase.state is PurchaseState.PLANNED:
                     await self._buy_one(group, request)
-                elif request_id not in taken:
+                elif request_id in taken:
+                    continue
+                elif purchase.state.unfinished:
+                    self.foreign[request_id] = request
+                else:
                     self._settle(purchase, lost=request_id in lost)
+        await self._bought()
+
+    async def _bought(self) -> None:
+        """Wait until every create begun has its outcome."""
         if self.buying:
             await asyncio.wait(set(self.buying))
 
@@ -202,6 +210,8 @@ class _Batch:
             await self.window.leave()
             if bought is None:
                 self.tally.failed += 1
+            elif bought.state.unfinished:
+                self.foreign[request.request_id] = request
             else:
                 self._settle(bought)
         self.progress.update(self.tally)
@@ -223,13 +233,11 @@ class _Batch:
         self.progress.update(self.tally)
 
     def _settle(self, purchase: Purchase, *, lost: bool = False) -> None:
-        """Count a purchase that this batch does not work on."""
-        if purchase.state in SETTLED or lost:
-            self.tally.failed += 1
-        elif purchase.state is PurchaseState.STORED:
+        """Count a purchase that was at its end before this batch came to it."""
+        if purchase.state is PurchaseState.STORED and not lost:
             self.tally.already_stored += 1
         else:
-            self.foreign.add(purchase.request_id)
+            self.tally.failed += 1
 
     # --- the rest ---
 

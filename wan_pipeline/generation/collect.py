@@ -140,7 +140,9 @@ class Collector:
         error = answer.error
         code = error.code if error else WRONG_TYPE
         message = (
-            error.message if error else f"results of type {', '.join(answer.foreign_items)}, no image"
+            error.message
+            if error
+            else f"results of type {', '.join(answer.foreign_items)}, no image"
         )
         await self._ports.ledger.failed(
             submitted.key,
@@ -248,9 +250,7 @@ class Collector:
     def _purchase(self, key: PurchaseKey) -> Purchase:
         return self._ports.ledger.purchases([key.request_id])[key.request_id]
 
-    async def _not_kept(
-        self, key: PurchaseKey, record: ImageRecord, error: DownloadError
-    ) -> bool:
+    async def _not_kept(self, key: PurchaseKey, record: ImageRecord, error: DownloadError) -> bool:
         """Until its URL dies an image may still arrive; after that it is lost."""
         gone = isinstance(error, UrlExpiredError)
         if gone or self._ports.clock.now() >= record.url_expires_at:

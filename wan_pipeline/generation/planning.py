@@ -59,9 +59,7 @@ class Standing:
     @property
     def requests(self) -> int:
         """All of them."""
-        return (
-            self.stored + self.in_flight + self.to_buy + self.failed + self.unknown + self.lost
-        )
+        return self.stored + self.in_flight + self.to_buy + self.failed + self.unknown + self.lost
 
     @property
     def incomplete(self) -> int:
@@ -113,12 +111,12 @@ class Plan:
         fields: dict[str, Any] = json.loads(text)
         fields.pop("cost_to_buy_usd")
         price = fields.pop("price_usd")
+        planned_at = datetime.fromisoformat(fields.pop("planned_at"))
+        standing = Standing(**fields.pop("standing"))
         return cls(
-            **{
-                **fields,
-                "planned_at": datetime.fromisoformat(fields["planned_at"]),
-                "standing": Standing(**fields["standing"]),
-            },
+            **fields,
+            planned_at=planned_at,
+            standing=standing,
             price_usd=None if price is None else Decimal(price),
         )
 
@@ -134,9 +132,7 @@ class UnfinishedRequest:
     reserved_usd: Decimal
 
 
-def make_plan(
-    summary: RequestTableSummary, *, standing: Standing, **facts: Any
-) -> Plan:
+def make_plan(summary: RequestTableSummary, *, standing: Standing, **facts: Any) -> Plan:
     """Put the request table's counts and the ledger's standing together."""
     return Plan(
         rows=summary.rows,

@@ -21,7 +21,7 @@ from wan_pipeline.wan.errors import StopReason
 from wan_pipeline.wan.profiles import RequestForm
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator
     from datetime import datetime
 
     from wan_pipeline.generation.progress import Tally
@@ -88,16 +88,19 @@ class Submitter:
         sending = asyncio.ensure_future(self._submit(request))
         self._sending.add(sending)
         sending.add_done_callback(self._sending.discard)
-        return await asyncio.shield(sending)
+        try:
+            return await asyncio.shield(sending)
+        except asyncio.CancelledError:
+            if sending not in self._committed:
+                sending.cancel()  # it must not begin a create now
+            raise
 
     async def finish(self) -> None:
         """Drop creates not begun, give those on their way their grace, record the rest unknown."""
         for waiting in self._sending - self._committed:
             waiting.cancel()
         if self._committed:
-            _, late = await asyncio.wait(
-                set(self._committed), timeout=self._terms.create_grace_s
-            )
+            _, late = await asyncio.wait(set(self._committed), timeout=self._terms.create_grace_s)
             for sending in late:
                 sending.cancel()
         if self._sending:
@@ -127,7 +130,7 @@ class Submitter:
         return None
 
     @contextmanager
-    def _uninterrupted(self) -> Iterator[None]:
+    def _uninterrupted(self) -> Generator[None]:
         """From the intent to the record of its outcome a cancellation waits; see `finish`."""
         task = asyncio.current_task()
         assert task is not None  # noqa: S101  we are in a coroutine
@@ -205,6 +208,7 @@ class Submitter:
                     task=task,
                 )
             case CreateThrottled():
+                self._unsent = 0
                 await ledger.not_sent(key, owner, "429: over the rate limit")
                 self._throttled(outcome.retry_after_s)
             case CreateNotSent(reason=reason):
@@ -214,6 +218,7 @@ class Submitter:
                 await ledger.unknown(key, owner, reason)
                 self._doubted(reason)
             case CreateRefused(error=error, stop=stop):
+                self._unsent = 0
                 if stop is not None:
                     await ledger.not_sent(key, owner, str(error))
                     self._stop.set(stop, str(error))
@@ -237,7 +242,8 @@ class Submitter:
     def _throttled(self, retry_after_s: float | None) -> None:
         now = self._ports.clock.monotonic()
         self._tally.throttled += 1
-        self._refusing_since = self._refusing_since or now
+        if self._refusing_since is None:
+            self._refusing_since = now
         if now - self._refusing_since > self._terms.throttle_patience_s:
             self._stop.set(StopReason.THROTTLED, "no create was accepted for too long")
         self._pause(retry_after_s)

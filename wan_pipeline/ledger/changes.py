@@ -23,8 +23,15 @@ if TYPE_CHECKING:
 
     from wan_pipeline.ledger.records import Intention
 
-__all__ = ["append_event", "finish_if_settled", "intend", "latest", "move", "move_image",
-           "take_over"]
+__all__ = [
+    "append_event",
+    "finish_if_settled",
+    "intend",
+    "latest",
+    "move",
+    "move_image",
+    "take_over",
+]
 
 ZERO = Decimal(0)
 _PURCHASES = schema.purchases.c
@@ -84,9 +91,7 @@ def intend(
         "error_message": None,
         "error_kind": None,
     }
-    key = PurchaseKey(
-        profile=intention.profile, request_id=intention.request_id, attempt=attempt
-    )
+    key = PurchaseKey(profile=intention.profile, request_id=intention.request_id, attempt=attempt)
     if standing is None:
         connection.execute(
             sa.insert(schema.purchases).values(
@@ -112,7 +117,7 @@ def move(
     key: PurchaseKey,
     to: PurchaseState,
     *,
-    owner_id: str,
+    owner_id: str | None,
     now: datetime,
     detail: str | None = None,
     **values: Any,
@@ -152,17 +157,36 @@ def move_image(
     image_index: int,
     to: ImageState,
     *,
+    owner_id: str,
     now: datetime,
     **values: Any,
 ) -> None:
-    """Change an image's state; its purchase is finished when none can still arrive."""
+    """Change the state of an image that may still arrive.
+
+    Raises:
+        TransitionError: another owner has its purchase, or it has arrived or is lost already.
+    """
     where = (
         _IMAGES.profile == key.profile,
         _IMAGES.request_id == key.request_id,
         _IMAGES.attempt == key.attempt,
         _IMAGES.image_index == image_index,
     )
-    state = connection.execute(sa.select(_IMAGES.state).where(*where)).scalar_one()
+    state = connection.execute(sa.select(_IMAGES.state).where(*where)).scalar()
+    purchase = connection.execute(
+        sa.select(_PURCHASES.state, _PURCHASES.owner_id).where(*_is(key))
+    ).first()
+    if (
+        state is None
+        or not ImageState(state).may_arrive
+        or purchase is None
+        or purchase.state != PurchaseState.SUCCEEDED
+        or purchase.owner_id != owner_id
+    ):
+        raise TransitionError(
+            f"image {image_index} of request {key.request_id} attempt {key.attempt} cannot become"
+            f" {to.value}: found state {state} under purchase {purchase}, wanted owner {owner_id}"
+        )
     connection.execute(sa.update(schema.images).where(*where).values(state=to.value, **values))
     append_event(
         connection,
@@ -170,6 +194,7 @@ def move_image(
         now=now,
         from_state=state,
         to_state=to,
+        owner_id=owner_id,
         image_index=image_index,
         detail=values.get("problem") or values.get("image_id"),
     )
@@ -202,7 +227,8 @@ def take_over(
 ) -> Sequence[Purchase]:
     """Make unfinished purchases of dead owners this owner's, oldest deadline first.
 
-    An intent whose create was never answered becomes `unknown`: a task may exist.
+    An intent whose create was never answered becomes `unknown`: a task may exist. It stays its
+    owner's: should that one only have been slow, a late answer may still turn it into `submitted`.
 
     Args:
         connection: the open transaction.
@@ -235,20 +261,20 @@ def _taken(
     connection: sa.Connection, purchase: Purchase, *, owner: Owner, now: datetime
 ) -> Purchase:
     key = purchase.key
-    connection.execute(
-        sa.update(schema.purchases).where(*_is(key)).values(owner_id=owner.owner_id)
-    )
     if purchase.state is PurchaseState.INTENT:
         move(
             connection,
             key,
             PurchaseState.UNKNOWN,
-            owner_id=owner.owner_id,
+            owner_id=purchase.owner_id,
             now=now,
             detail="its owner died before the create was answered",
             error_message="the process died before the create was answered; a task may exist",
         )
     else:
+        connection.execute(
+            sa.update(schema.purchases).where(*_is(key)).values(owner_id=owner.owner_id)
+        )
         append_event(
             connection,
             key,

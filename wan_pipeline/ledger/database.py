@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
+from sqlalchemy import event
+from sqlalchemy.exc import DBAPIError
 
 from wan_pipeline.ledger import schema
 from wan_pipeline.ledger.errors import LedgerUnavailableError, LedgerVersionError
@@ -29,8 +31,8 @@ def open_database(path: Path) -> tuple[sa.Engine, sa.Engine]:
         reader, writer = _engine(path, begin="BEGIN"), _engine(path, begin="BEGIN IMMEDIATE")
         with writer.begin() as connection:
             _ensure_schema(connection, path)
-    except (sa.exc.DBAPIError, OSError) as error:
-        reason = error.orig if isinstance(error, sa.exc.DBAPIError) else error
+    except (DBAPIError, OSError) as error:
+        reason = error.orig if isinstance(error, DBAPIError) else error
         raise LedgerUnavailableError(
             f"the ledger {path} cannot be opened: {reason}. Nothing is bought without it: check"
             " that the folder is writable and the disk healthy, or restore the file from a backup"
@@ -41,7 +43,7 @@ def open_database(path: Path) -> tuple[sa.Engine, sa.Engine]:
 def _engine(path: Path, *, begin: str) -> sa.Engine:
     engine = sa.create_engine(f"sqlite:///{path}")
 
-    @sa.event.listens_for(engine, "connect")
+    @event.listens_for(engine, "connect")
     def _configure(connection: Any, _record: object) -> None:  # pyright: ignore[reportUnusedFunction]
         connection.isolation_level = None  # transactions are begun below, and nowhere else
         cursor = connection.cursor()
@@ -50,7 +52,7 @@ def _engine(path: Path, *, begin: str) -> sa.Engine:
         cursor.execute("PRAGMA synchronous = FULL")
         cursor.close()
 
-    @sa.event.listens_for(engine, "begin")
+    @event.listens_for(engine, "begin")
     def _begin(connection: sa.Connection) -> None:  # pyright: ignore[reportUnusedFunction]
         connection.exec_driver_sql(begin)
 
@@ -58,7 +60,13 @@ def _engine(path: Path, *, begin: str) -> sa.Engine:
 
 
 def _ensure_schema(connection: sa.Connection, path: Path) -> None:
-    if not sa.inspect(connection).has_table(schema.info.name):
+    tables = sa.inspect(connection).get_table_names()
+    if tables and schema.info.name not in tables:
+        raise LedgerUnavailableError(
+            f"{path} is the database of something else (it has the table {tables[0]!r}). Move it"
+            " away, or choose another data folder with WAN_DATA_DIR"
+        )
+    if not tables:
         schema.metadata.create_all(connection)
         connection.execute(
             sa.insert(schema.info).values(key="schema_version", value=str(schema.SCHEMA_VERSION))

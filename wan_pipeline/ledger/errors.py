@@ -1,9 +1,9 @@
 """Errors of the ledger.
 
-    LedgerError
-    +-- LedgerUnavailableError   cannot be opened or written: damaged, read-only, disk full
-    +-- LedgerVersionError       written by a newer version of this package
-    +-- TransitionError          a row is not in the state that a change starts from
+LedgerError
++-- LedgerUnavailableError   cannot be opened or written: damaged, read-only, disk full
++-- LedgerVersionError       written by a newer version of this package
++-- TransitionError          a row is not in the state that a change starts from
 """
 
 from __future__ import annotations

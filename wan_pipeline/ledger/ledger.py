@@ -14,16 +14,18 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import sqlalchemy as sa
+from sqlalchemy.exc import DBAPIError
 
 from wan_pipeline.ledger import changes, schema
 from wan_pipeline.ledger.database import open_database
+from wan_pipeline.ledger.errors import LedgerUnavailableError
 from wan_pipeline.ledger.owner import Owner
 from wan_pipeline.ledger.records import ImageRecord, Purchase, PurchaseKey
 from wan_pipeline.ledger.states import ImageState, PurchaseState
 from wan_pipeline.ledger.writer import GroupCommitWriter
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Sequence
     from pathlib import Path
 
     from wan_pipeline.ledger.records import Intention
@@ -44,7 +46,9 @@ class Ledger:
         TransitionError: a row is no longer in the state that the change starts from.
     """
 
-    def __init__(self, path: Path, profile: str, *, now: Callable[[], datetime] | None = None):
+    def __init__(
+        self, path: Path, profile: str, *, now: Callable[[], datetime] | None = None
+    ) -> None:
         self.profile = profile
         self._now = now or (lambda: datetime.now(UTC))
         self._reader, self._engine = open_database(path)
@@ -65,7 +69,7 @@ class Ledger:
     # --- owners ---
 
     @contextmanager
-    def owner(self, run_id: str) -> Iterator[Owner]:
+    def owner(self, run_id: str) -> Generator[Owner]:
         """An owner for one batch; its rows are free for others as soon as it ends."""
         owner = Owner.of_this_process(run_id)
         self._writer.submit(
@@ -246,7 +250,9 @@ class Ledger:
             now = self._now()
             if state is ImageState.STORED:
                 values["stored_at"] = now
-            changes.move_image(connection, key, index, state, now=now, **values)
+            changes.move_image(
+                connection, key, index, state, owner_id=owner.owner_id, now=now, **values
+            )
             return changes.finish_if_settled(connection, key, owner_id=owner.owner_id, now=now)
 
         return await self._apply(change)
@@ -264,7 +270,7 @@ class Ledger:
 
     def recall(self, name: str) -> str | None:
         """A fact kept by an earlier run, or None."""
-        with self._reader.connect() as connection:
+        with self._read() as connection:
             return connection.execute(
                 sa.select(schema.info.c.value).where(schema.info.c.key == name)
             ).scalar()
@@ -294,7 +300,7 @@ class Ledger:
         """Purchases that somebody must still poll, fetch or find out about."""
         table = schema.purchases
         states = [state.value for state in PurchaseState if state.unfinished]
-        with self._reader.connect() as connection:
+        with self._read() as connection:
             rows = connection.execute(
                 sa.select(table).where(table.c.profile == self.profile, table.c.state.in_(states))
             )
@@ -311,7 +317,7 @@ class Ledger:
     def counts(self) -> dict[PurchaseState, int]:
         """How many purchases stand in each state."""
         table = schema.purchases
-        with self._reader.connect() as connection:
+        with self._read() as connection:
             rows = connection.execute(
                 sa.select(table.c.state, sa.func.count())
                 .where(table.c.profile == self.profile)
@@ -329,19 +335,28 @@ class Ledger:
 
     # --- internals ---
 
+    @contextmanager
+    def _read(self) -> Iterator[sa.Connection]:
+        try:
+            with self._reader.connect() as connection:
+                yield connection
+        except DBAPIError as error:
+            raise LedgerUnavailableError(
+                f"the ledger could not be read: {error.orig}. Nothing is bought without it: check"
+                " the data folder's disk, or restore the file from a backup, then run again"
+            ) from error
+
     def _total(self, column: sa.Column[Decimal], run_id: str | None) -> Decimal:
         table = schema.purchases
         query = sa.select(sa.func.sum(column)).where(table.c.profile == self.profile)
         if run_id is not None:
             query = query.where(table.c.run_id == run_id)
-        with self._reader.connect() as connection:
+        with self._read() as connection:
             return connection.execute(query).scalar() or ZERO
 
-    def _select(
-        self, table: sa.Table, request_ids: Iterable[str] | None
-    ) -> Iterator[sa.Row[Any]]:
+    def _select(self, table: sa.Table, request_ids: Iterable[str] | None) -> Iterator[sa.Row[Any]]:
         query = sa.select(table).where(table.c.profile == self.profile)
-        with self._reader.connect() as connection:
+        with self._read() as connection:
             if request_ids is None:
                 yield from connection.execute(query)
                 return
@@ -350,9 +365,7 @@ class Ledger:
                 part = wanted[start : start + CHUNK]
                 yield from connection.execute(query.where(table.c.request_id.in_(part)))
 
-    async def _move(
-        self, key: PurchaseKey, to: PurchaseState, owner: Owner, **values: Any
-    ) -> None:
+    async def _move(self, key: PurchaseKey, to: PurchaseState, owner: Owner, **values: Any) -> None:
         await self._apply(
             partial(
                 changes.move, key=key, to=to, owner_id=owner.owner_id, now=self._now(), **values

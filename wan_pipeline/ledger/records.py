@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from wan_pipeline.ledger.states import ImageState, PurchaseState
 
@@ -60,9 +60,7 @@ class Purchase:
     @property
     def key(self) -> PurchaseKey:
         """Its identity."""
-        return PurchaseKey(
-            profile=self.profile, request_id=self.request_id, attempt=self.attempt
-        )
+        return PurchaseKey(profile=self.profile, request_id=self.request_id, attempt=self.attempt)
 
     @property
     def problem(self) -> str:
@@ -74,8 +72,9 @@ class Purchase:
     @classmethod
     def from_row(cls, row: sa.Row[tuple[object, ...]]) -> Self:
         """From a row that has at least this class's columns."""
-        values = {field.name: getattr(row, field.name) for field in fields(cls)}
-        return cls(**{**values, "state": PurchaseState(row.state)})
+        values: dict[str, Any] = {field.name: getattr(row, field.name) for field in fields(cls)}
+        values["state"] = PurchaseState(values["state"])
+        return cls(**values)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,8 +101,9 @@ class ImageRecord:
     @classmethod
     def from_row(cls, row: sa.Row[tuple[object, ...]]) -> Self:
         """From a row that has at least this class's columns."""
-        values = {field.name: getattr(row, field.name) for field in fields(cls)}
-        return cls(**{**values, "state": ImageState(row.state)})
+        values: dict[str, Any] = {field.name: getattr(row, field.name) for field in fields(cls)}
+        values["state"] = ImageState(values["state"])
+        return cls(**values)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,11 +8,21 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from decimal import Decimal
+from fractions import Fraction
 
 import sqlalchemy as sa
 
-__all__ = ["SCHEMA_VERSION", "Usd", "UtcTime", "events", "images", "info", "metadata", "owners",
-           "purchases"]
+__all__ = [
+    "SCHEMA_VERSION",
+    "Usd",
+    "UtcTime",
+    "events",
+    "images",
+    "info",
+    "metadata",
+    "owners",
+    "purchases",
+]
 
 SCHEMA_VERSION = 1
 NANO = Decimal(10**9)
@@ -28,10 +38,10 @@ class Usd(sa.types.TypeDecorator[Decimal]):
         """Refuse what cannot be stored exactly."""
         if value is None:
             return None
-        nano = value * NANO
-        if nano != nano.to_integral_value():
+        nano = Fraction(value) * int(NANO)  # Decimal arithmetic would round a long value
+        if nano.denominator != 1:
             raise ValueError(f"{value} USD has more than nine decimal places")
-        return int(nano)
+        return nano.numerator
 
     def process_result_value(self, value: int | None, dialect: sa.Dialect) -> Decimal | None:
         """Back to dollars, exactly."""

@@ -14,12 +14,14 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
-import sqlalchemy as sa
+from sqlalchemy.exc import DBAPIError
 
 from wan_pipeline.ledger.errors import LedgerError, LedgerUnavailableError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    import sqlalchemy as sa
 
 __all__ = ["GroupCommitWriter"]
 
@@ -44,6 +46,8 @@ class GroupCommitWriter:
 
     def submit(self, change: Callable[[sa.Connection], T]) -> Future[T]:
         """Queue a change; the future resolves after its commit."""
+        if not self._thread.is_alive():
+            raise LedgerUnavailableError("the ledger was closed; open it again to change it")
         done: Future[T] = Future()
         self._queue.put(_Change(change, done))
         return done
@@ -98,7 +102,7 @@ class GroupCommitWriter:
 
 
 def _explained(error: Exception) -> Exception:
-    if isinstance(error, sa.exc.DBAPIError):
+    if isinstance(error, DBAPIError):
         return LedgerUnavailableError(
             f"the ledger could not be written: {error.orig}. Nothing was lost: what is paid for is"
             " at the provider. Free space or repair the data folder, then run again"

@@ -7,9 +7,9 @@ prompt set, row or machine they come from; that is why the request id is a hash 
 from __future__ import annotations
 
 import hashlib
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
-import rfc8785
+from wan_pipeline.prompts.canonical import canonical_json
 
 __all__ = ["GenerationRequest"]
 
@@ -50,7 +50,18 @@ class GenerationRequest:
 
     def canonical_json(self) -> bytes:
         """The request as RFC 8785 canonical JSON: same content, same bytes, on any machine."""
-        return rfc8785.dumps(asdict(self))
+        return canonical_json(
+            {
+                "model": self.model,
+                "prompt": self.prompt,
+                "negative_prompt": self.negative_prompt,
+                "size": self.size,
+                "n": self.n,
+                "seed": self.seed,
+                "prompt_extend": self.prompt_extend,
+                "watermark": self.watermark,
+            }
+        ).encode()
 
     @property
     def request_id(self) -> str:

@@ -21,7 +21,7 @@ from wan_pipeline.wan.answers import (
     TaskMissing,
 )
 from wan_pipeline.wan.dialects.exchange import ApiCall, ApiReply
-from wan_pipeline.wan.errors import PollError
+from wan_pipeline.wan.errors import ConfigurationError, PollError
 from wan_pipeline.wan.guard import is_loopback_url
 from wan_pipeline.wan.retry import RetryPolicy, TransientError, read_retry_after
 
@@ -38,6 +38,7 @@ __all__ = ["Timeouts", "WanClient"]
 MAX_BODY_BYTES = 1_000_000  # an answer is a few kB
 # A connection that the server closed while it lay idle makes false doubts about a create.
 CREATE_IDLE_S = 2.0
+SHORTEST_SECRET = 8  # a shorter key is a placeholder, and its text occurs by chance
 TRANSIENT_STATUSES = frozenset({408, 425, 429, 500, 502, 503, 504})
 
 
@@ -87,6 +88,14 @@ class WanClient:
     _polls: httpx.AsyncClient = field(init=False, repr=False)
     _stack: AsyncExitStack = field(init=False, repr=False)
 
+    def __post_init__(self) -> None:
+        # Anything else fails inside the HTTP library, whose message would show the key.
+        if not self.api_key or not all("!" <= character <= "~" for character in self.api_key):
+            raise ConfigurationError(
+                "the API key is empty or has characters that no header can carry (spaces, line"
+                " breaks, letters beyond ASCII): set the profile's key variable to the key alone"
+            )
+
     async def __aenter__(self) -> Self:
         self._stack = AsyncExitStack()
         self._creates = await self._open(self.timeouts.create_read_s, idle_s=CREATE_IDLE_S)
@@ -111,7 +120,7 @@ class WanClient:
         call = self.dialect.create_call(request, form)
         try:
             async with asyncio.timeout(self.timeouts.create_total_s):
-                reply = await _exchange(self._creates, call)
+                reply = await self._exchange(self._creates, call)
         except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout) as error:
             return CreateNotSent(reason=_named(error))
         except (httpx.HTTPError, TimeoutError, _BodyTooLargeError) as error:
@@ -127,25 +136,51 @@ class WanClient:
         """
         call = self.dialect.poll_call(task_id)
         try:
-            reply = await self.poll_retry.run(lambda: self._poll_once(call), sleep=self.sleep)
+            return await self.poll_retry.run(
+                lambda: self._poll_once(call, task_id), sleep=self.sleep
+            )
         except TransientError as error:
             raise PollError(
                 f"task {task_id} could not be asked for: {error}. It goes on at the provider; run"
                 " again to ask for it"
             ) from error
-        return self.dialect.read_poll(reply, task_id)
 
-    async def _poll_once(self, call: ApiCall) -> ApiReply:
+    async def _poll_once(self, call: ApiCall, task_id: str) -> TaskAnswer | TaskMissing:
         try:
             async with asyncio.timeout(self.timeouts.poll_total_s):
-                reply = await _exchange(self._polls, call)
+                reply = await self._exchange(self._polls, call)
         except (httpx.HTTPError, TimeoutError, _BodyTooLargeError) as error:
             raise TransientError(_named(error)) from error
         if reply.status in TRANSIENT_STATUSES:
             raise TransientError(f"status {reply.status}", retry_after_s=reply.retry_after_s)
-        if reply.status == 200 and not reply.body.lstrip().startswith(b"{"):
-            raise TransientError("status 200 with a body that is no JSON object")
-        return reply
+        try:
+            return self.dialect.read_poll(reply, task_id)
+        except PollError as error:
+            if reply.status != 200:
+                raise
+            # A cut answer, a proxy's page, a busy server's error under a good status.
+            raise TransientError(str(error), retry_after_s=reply.retry_after_s) from error
+
+    async def _exchange(self, client: httpx.AsyncClient, call: ApiCall) -> ApiReply:
+        async with client.stream(call.method, call.path, json=call.json) as response:
+            body = bytearray()
+            async for chunk in response.aiter_bytes():
+                body += chunk
+                if len(body) > MAX_BODY_BYTES:
+                    raise _BodyTooLargeError
+        if response.status_code >= 400:
+            body = self._without_key(body)
+        return ApiReply(
+            status=response.status_code,
+            body=bytes(body),
+            retry_after_s=read_retry_after(response.headers.get("retry-after")),
+        )
+
+    def _without_key(self, body: bytearray) -> bytearray:
+        """An error's text is kept and shown, and some servers quote the key that they refuse."""
+        if len(self.api_key) < SHORTEST_SECRET:
+            return body
+        return body.replace(self.api_key.encode(), b"[API key]")
 
     async def _open(self, read_s: float, *, idle_s: float) -> httpx.AsyncClient:
         client = httpx.AsyncClient(
@@ -169,20 +204,6 @@ class _BodyTooLargeError(Exception):
 
     def __init__(self) -> None:
         super().__init__(f"an answer of more than {MAX_BODY_BYTES} bytes")
-
-
-async def _exchange(client: httpx.AsyncClient, call: ApiCall) -> ApiReply:
-    async with client.stream(call.method, call.path, json=call.json) as response:
-        body = bytearray()
-        async for chunk in response.aiter_bytes():
-            body += chunk
-            if len(body) > MAX_BODY_BYTES:
-                raise _BodyTooLargeError
-        return ApiReply(
-            status=response.status_code,
-            body=bytes(body),
-            retry_after_s=read_retry_after(response.headers.get("retry-after")),
-        )
 
 
 def _named(error: BaseException) -> str:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["Downloader"]
 
 MAX_REDIRECTS = 5
+LAST_PORT = 65_535
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
 GONE = frozenset({401, 403, 404, 410})  # a signed URL answers 403 when it has expired
 
@@ -108,13 +109,16 @@ class Downloader:
                 return await self._follow(httpx.URL(url))
         except (httpx.HTTPError, TimeoutError) as error:
             raise TransientError(f"{type(error).__name__}: {error}") from error
-        except httpx.InvalidURL as error:
+        # Among them: no URL at all, and host names that the encoding for the DNS refuses.
+        except (httpx.InvalidURL, UnicodeError) as error:
             raise ForbiddenUrlError(f"the result's URL is not valid: {error}") from error
 
     async def _follow(self, url: httpx.URL) -> bytes:
         for _ in range(MAX_REDIRECTS + 1):
             if url.scheme not in ("http", "https") or not url.host:
                 raise ForbiddenUrlError(f"a result URL of scheme {url.scheme!r} is not fetched")
+            if url.port is not None and not 0 < url.port <= LAST_PORT:
+                raise ForbiddenUrlError(f"a result URL with the port {url.port} is not fetched")
             if url.userinfo:
                 url = url.copy_with(userinfo=b"")
             async with self._client.stream("GET", url) as response:

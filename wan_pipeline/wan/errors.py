@@ -105,6 +105,8 @@ class AccountStopError(WanError):
     """No request of the batch can succeed until a person acts."""
 
     def __init__(self, reason: StopReason, detail: str) -> None:
-        super().__init__(f"{reason.value.replace('_', ' ')}: {detail}. What to do: {reason.remedy}.")
+        super().__init__(
+            f"{reason.value.replace('_', ' ')}: {detail}. What to do: {reason.remedy}."
+        )
         self.reason = reason
         self.detail = detail

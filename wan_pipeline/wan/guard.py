@@ -7,11 +7,11 @@ the first URL and for every redirect alike.
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
 import socket
 from typing import TYPE_CHECKING
 
-import anyio
 import httpcore
 import httpx
 
@@ -20,7 +20,9 @@ from wan_pipeline.wan.errors import ForbiddenUrlError
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = ["PublicAddressTransport", "is_loopback_url"]
+__all__ = ["PublicAddressTransport", "is_loopback_url", "is_public_address"]
+
+_NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 
 
 def is_loopback_url(url: str) -> bool:
@@ -34,11 +36,23 @@ def is_loopback_url(url: str) -> bool:
         return False
 
 
+def is_public_address(address: str) -> bool:
+    """Whether a resolved address is a host of the public internet.
+
+    An IPv6 address that wraps an IPv4 one (mapped, 6to4, NAT64) is as public as that one.
+    """
+    found = ipaddress.ip_address(address.partition("%")[0])
+    if isinstance(found, ipaddress.IPv6Address):
+        nat64 = ipaddress.IPv4Address(int(found) & 0xFFFFFFFF) if found in _NAT64 else None
+        found = found.ipv4_mapped or found.sixtofour or nat64 or found
+    return found.is_global and not found.is_multicast
+
+
 class _PublicAddressBackend(httpcore.AsyncNetworkBackend):
     """Connects to public addresses only."""
 
     def __init__(self) -> None:
-        self._backend = httpcore.AnyIOBackend()
+        self._backend: httpcore.AsyncNetworkBackend = httpcore.AnyIOBackend()
 
     async def connect_tcp(
         self,
@@ -50,12 +64,14 @@ class _PublicAddressBackend(httpcore.AsyncNetworkBackend):
     ) -> httpcore.AsyncNetworkStream:
         """Resolve, check, then connect to the address that was checked."""
         try:
-            found = await anyio.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-        except OSError as error:
+            found = await asyncio.get_running_loop().getaddrinfo(
+                host, port, type=socket.SOCK_STREAM
+            )
+        except (OSError, UnicodeError) as error:
             raise httpcore.ConnectError(f"cannot resolve {host}: {error}") from error
         addresses = list(dict.fromkeys(str(entry[4][0]) for entry in found))
         for address in addresses:
-            if not ipaddress.ip_address(address.partition("%")[0]).is_global:
+            if not is_public_address(address):
                 raise ForbiddenUrlError(
                     f"the result's host {host} resolves to {address}, which is not a public"
                     " address; it is not fetched. Ask the provider for a public URL"

@@ -6,7 +6,6 @@ answers with its state. The page prints a flat body; every vendor client sends a
 
 from __future__ import annotations
 
-import json
 import re
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -29,11 +28,13 @@ from wan_pipeline.wan.dialects.reading import (
     as_mapping,
     as_sequence,
     as_text,
+    clean_text,
     parse_json,
     read_cost,
     read_error,
     read_fraction,
     read_time,
+    write_json,
 )
 from wan_pipeline.wan.errors import AccountStopError, PollError, StopReason
 from wan_pipeline.wan.profiles import RequestForm
@@ -50,6 +51,11 @@ MAX_URL = 8192
 
 SUCCEEDED_WORDS = frozenset({"completed", "complete", "success", "succeeded", "done"})
 FAILED_WORDS = frozenset({"failed", "failure", "error", "cancelled", "canceled"})
+MISSING_WORD = "unknown"  # a task that never existed or is no longer kept
+GROUP_KEYS = ("content", "results")  # where a group of results keeps its entries
+ID_KEYS = ("id", "task_id")
+
+OK_STATUSES = frozenset({200, 201, 202})
 
 REFUSED_STATUSES = frozenset({400, 402, 403, 404, 413, 422})
 FORM_SUSPECT_STATUSES = frozenset({400, 422})
@@ -95,31 +101,37 @@ class Gateway:
         return ApiCall(method="GET", path=f"{CREATE_PATH}/task/{quote(task_id, safe='')}")
 
     def read_create(self, reply: ApiReply) -> CreateOutcome:
-        """Only what proves a refusal is one; every other surprise is doubt."""
+        """Only what proves a refusal is one; a task id proves a task; all else is doubt."""
         document = _unwrapped(as_mapping(parse_json(reply.body)))
         error = read_error(document)
-        if reply.status in (200, 201, 202):
-            task = _task(document, reply.body, fallback_id=None)
+        task = _task(document, reply.body, fallback_id=None)
+        if reply.status in OK_STATUSES:
             if task is not None:
                 return CreateAccepted(task=task)
-            if error is None:
+            if error is None or _names_an_id(document):
                 return CreateDoubtful(reason=f"status {reply.status} without a readable task id")
             inner = _envelope_status(document)
             if inner is None:
                 return _refused(reply.status, error, retry_after_s=reply.retry_after_s)
             return _by_status(inner, error, reply)
-        return _by_status(reply.status, error, reply)
+        outcome = _by_status(reply.status, error, reply)
+        if isinstance(outcome, CreateDoubtful) and task is not None and _goes_on(document, task):
+            return CreateAccepted(task=task)  # a gateway that stopped waiting still tells the id
+        return outcome
 
     def read_poll(self, reply: ApiReply, task_id: str) -> TaskAnswer | TaskMissing:
         """The state of the task; see `Dialect.read_poll`."""
         document = _unwrapped(as_mapping(parse_json(reply.body)))
         status = _envelope_status(document) or reply.status
-        if status == 404:
+        word = document.get("status")
+        if status == 404 or (isinstance(word, str) and word.casefold() == MISSING_WORD):
             return TaskMissing(task_id=task_id)
         if status in (401, 402, 403):
             error = read_error(document)
             raise AccountStopError(_STOP_BY_STATUS[status], _told(status, error))
-        task = _task(document, reply.body, fallback_id=task_id) if status == 200 else None
+        task = None
+        if status in OK_STATUSES:
+            task = _task(document, reply.body, fallback_id=task_id)
         if task is None:
             raise PollError(
                 f"task {task_id}: {_told(status, read_error(document))}. The task goes on at the"
@@ -129,18 +141,30 @@ class Gateway:
 
 
 def _unwrapped(document: dict[str, Any]) -> dict[str, Any]:
-    """The task inside the legacy envelope ``{"data": task, "status": {...}}``, else as it is."""
-    data = document.get("data")
-    if isinstance(data, dict) and isinstance(document.get("status"), dict):
-        if read_error(document) is None:
-            return as_mapping(data)
-    return document
+    """The task inside an envelope, else the document as it is.
+
+    Envelopes are the legacy ``{"data": task, "status": {"code": 200}}`` and its common sibling
+    ``{"code": 0, "data": task}``.
+    """
+    enveloped = isinstance(document.get("status"), dict) or "code" in document
+    data = as_mapping(document.get("data"))
+    return data if enveloped and data and read_error(document) is None else document
+
+
+def _names_an_id(document: dict[str, Any]) -> bool:
+    """Whether an answer without a readable task still looks as if it told of one."""
+    places = (document, as_mapping(document.get("data")), as_mapping(document.get("output")))
+    return any(place.get(key) for place in places for key in ID_KEYS)
+
+
+def _goes_on(document: dict[str, Any], task: TaskAnswer) -> bool:
+    return isinstance(document.get("status"), str) and task.state is not TaskState.FAILED
 
 
 def _envelope_status(document: dict[str, Any]) -> int | None:
     """The HTTP-like code inside an error envelope that travels under HTTP 200."""
-    code = as_mapping(document.get("status")).get("code")
-    return code if isinstance(code, int) and 400 <= code <= 599 else None
+    code = as_text(as_mapping(document.get("status")).get("code"))
+    return int(code) if re.fullmatch("[45][0-9]{2}", code) else None
 
 
 def _by_status(status: int, error: ApiError | None, reply: ApiReply) -> CreateOutcome:
@@ -185,7 +209,7 @@ def _task(document: dict[str, Any], body: bytes, *, fallback_id: str | None) -> 
     return TaskAnswer(
         task_id=task_id,
         state=state,
-        raw=body.decode("utf-8", "replace"),
+        raw=clean_text(body.decode("utf-8", "replace")),
         progress=read_fraction(document.get("progress")),
         images=_links(items),
         foreign_items=_foreign(items),
@@ -195,19 +219,15 @@ def _task(document: dict[str, Any], body: bytes, *, fallback_id: str | None) -> 
         created_at=read_time(document.get("created_at")),
         completed_at=read_time(metadata.get("completed_at")),
         actual_prompt=as_text(document.get("actual_prompt")) or None,
-        metadata_json=json.dumps(metadata, ensure_ascii=False, sort_keys=True)
-        if metadata
-        else None,
+        metadata_json=write_json(metadata) or None if metadata else None,
     )
 
 
 def _state(document: dict[str, Any], *, created: bool) -> TaskState | None:
     """Unknown words keep running; a create's answer may leave the word out."""
     word = document.get("status")
-    if word is None and created:
-        return TaskState.RUNNING
     if not isinstance(word, str) or not word:
-        return None
+        return TaskState.RUNNING if created else None
     word = word.casefold()
     if word in FAILED_WORDS:
         return TaskState.FAILED
@@ -218,15 +238,18 @@ def _state(document: dict[str, Any], *, created: bool) -> TaskState | None:
 
 
 def _items(document: dict[str, Any]) -> list[dict[str, Any]]:
-    """Result entries in order: groups of ``content`` are flattened, flat lists are taken."""
-    output = document.get("output")
-    groups = [output] if isinstance(output, dict) else as_sequence(output)
+    """Result entries in order: groups are flattened, flat lists are taken."""
     items: list[dict[str, Any]] = []
-    for group in map(as_mapping, groups):
-        content = group.get("content")
-        inner = [content] if isinstance(content, dict) else as_sequence(content)
-        items.extend(map(as_mapping, inner) if content is not None else [group])
+    for group in _objects(document.get("output")) + _objects(document.get("outputs")):
+        inner = next((group[key] for key in GROUP_KEYS if group.get(key) is not None), group)
+        items.extend(_objects(inner))
     return items[:MAX_IMAGES]
+
+
+def _objects(value: object) -> list[dict[str, Any]]:
+    """One object, or a list of them, as a list."""
+    values = [value] if isinstance(value, dict) else as_sequence(value)
+    return [as_mapping(item) for item in values]
 
 
 def _links(items: list[dict[str, Any]]) -> tuple[ImageLink, ...]:
@@ -234,9 +257,13 @@ def _links(items: list[dict[str, Any]]) -> tuple[ImageLink, ...]:
     links: dict[str, ImageLink] = {}
     for item in items:
         url = item.get("url")
-        if isinstance(url, str) and url and len(url) <= MAX_URL and _kind(item) == "image":
+        if isinstance(url, str) and _is_storable(url) and _kind(item) == "image":
             links.setdefault(url, ImageLink(url=url, job_id=as_text(item.get("jobId"))))
     return tuple(links.values())
+
+
+def _is_storable(url: str) -> bool:
+    return 0 < len(url) <= MAX_URL and url == clean_text(url)
 
 
 def _foreign(items: list[dict[str, Any]]) -> tuple[str, ...]:

@@ -7,6 +7,7 @@ string, number, empty or null, times in seconds or milliseconds.
 from __future__ import annotations
 
 import json
+import math
 from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
 from typing import Any, cast
@@ -17,17 +18,20 @@ __all__ = [
     "as_mapping",
     "as_sequence",
     "as_text",
+    "clean_text",
     "parse_json",
     "read_cost",
     "read_error",
     "read_fraction",
     "read_time",
+    "write_json",
 ]
 
 MAX_TEXT = 2000
 MILLISECONDS_FROM = 10**11  # as seconds this is the year 5138; every millisecond time is above it
 MAX_COST = Decimal(10_000)  # USD; a task is a few cents, anything above is not a cost
 COST_STEP = Decimal("1e-9")
+_SUCCESS_CODES = frozenset({"", "0", "ok", "success"})
 
 _KIND_BY_CODE = {
     # Balance and credit. 40201 to 40208 is the gateway's balance family, 40200 generic.
@@ -69,11 +73,27 @@ _KIND_BY_CODE = {
 
 
 def parse_json(body: bytes) -> object:
-    """The body as JSON, or None when it is not JSON (a proxy's HTML page, a cut answer)."""
+    """The body as JSON, or None when it is not JSON (a proxy's HTML page, a cut answer).
+
+    Python reads NaN and Infinity, and JSON knows neither: they are read as null.
+    """
     try:
-        return json.loads(body)
+        return json.loads(body, parse_constant=_no_number, parse_float=_finite)
     except (ValueError, RecursionError):
         return None
+
+
+def write_json(value: object) -> str:
+    """A value that `parse_json` read, as JSON text; empty when it is nested too deeply."""
+    try:
+        return clean_text(json.dumps(value, ensure_ascii=False, sort_keys=True))
+    except RecursionError:
+        return ""
+
+
+def clean_text(text: str) -> str:
+    """Text that any database and file can hold: no lone surrogates, no NUL."""
+    return text.encode("utf-8", "replace").decode("utf-8").replace("\0", "?")
 
 
 def as_mapping(value: object) -> dict[str, Any]:
@@ -90,7 +110,7 @@ def as_text(value: object) -> str:
     """Strings and numbers as bounded text; everything else as nothing."""
     if isinstance(value, bool) or not isinstance(value, str | int | float):
         return ""
-    return str(value)[:MAX_TEXT]
+    return clean_text(str(value)[:MAX_TEXT])
 
 
 def read_cost(value: object) -> Decimal | None:
@@ -116,8 +136,8 @@ def read_time(value: object) -> datetime | None:
             return None
     if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
         return None
-    seconds = value / 1000 if value >= MILLISECONDS_FROM else value
     try:
+        seconds = value / 1000 if value >= MILLISECONDS_FROM else value
         return datetime.fromtimestamp(seconds, UTC)
     except (ValueError, OverflowError, OSError):
         return None
@@ -145,18 +165,34 @@ def read_error(document: dict[str, Any]) -> ApiError | None:
     status = document.get("status")
     if isinstance(status, dict):
         envelope = as_mapping(status)
-        if envelope.get("code") in (200, 0, None):
+        if _is_success(envelope.get("code")):
             return None
         code = as_text(envelope.get("error_code")) or as_text(envelope.get("code"))
         return _error(code, as_text(envelope.get("message")))
-    if "code" in document and ("message" in document or "error_message" in document):
+    named = "message" in document or "error_message" in document
+    if named and not _is_success(document.get("code")):
         return _error_from(document)
     detail = document.get("detail")
     if isinstance(detail, str) and detail:
         return _error("", detail)
     if detail:
-        return _error("", json.dumps(detail)[:MAX_TEXT])
+        return _error("", write_json(detail))
     return None
+
+
+def _is_success(code: object) -> bool:
+    """Whether a code says that all is well, as enveloped answers do."""
+    text = as_text(code).casefold()
+    return text in _SUCCESS_CODES or (len(text) == 3 and text.isdecimal() and text[0] == "2")
+
+
+def _no_number(_word: str) -> None:
+    return None
+
+
+def _finite(text: str) -> float | None:
+    value = float(text)
+    return value if math.isfinite(value) else None
 
 
 def _error_from(fields: dict[str, Any]) -> ApiError:
@@ -168,4 +204,5 @@ def _error(code: str, message: str) -> ApiError:
     kind = _KIND_BY_CODE.get(code.casefold(), ErrorKind.OTHER)
     if kind is ErrorKind.OTHER and code.casefold().startswith("throttling"):
         kind = ErrorKind.THROTTLED
-    return ApiError(code=code, message=message[:MAX_TEXT] or "no message given", kind=kind)
+    message = clean_text(message[:MAX_TEXT]) or "no message given"
+    return ApiError(code=code, message=message, kind=kind)

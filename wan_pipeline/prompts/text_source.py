@@ -1,0 +1,111 @@
+"""Text prompt files as lines: compression, encodings and line ends, and nothing about columns.
+
+Bytes that are not valid in the encoding become lone surrogates, so that the reader can reject the
+row they are in and go on with the others.
+"""
+
+from __future__ import annotations
+
+import codecs
+import gzip
+import io
+import zlib
+from contextlib import contextmanager
+from typing import IO, TYPE_CHECKING, cast
+
+from wan_pipeline.prompts.errors import EmptyPromptFileError, UnreadablePromptFileError
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Iterator
+    from pathlib import Path
+
+__all__ = ["MAX_LINE", "is_clean", "open_lines"]
+
+#: Most characters of one line, and of one row with line breaks in it.
+MAX_LINE = 1_000_000
+
+# UTF-32 before UTF-16: the little-endian BOM of the one begins with that of the other.
+_BOMS = (
+    (codecs.BOM_UTF8, "utf-8-sig"),
+    (codecs.BOM_UTF32_LE, "utf-32"),
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
+
+
+@contextmanager
+def open_lines(file: Path, *, gzipped: bool) -> Generator[Iterator[str]]:
+    """Open `file` as an iterator of lines, each with its own line end (LF, CRLF or CR).
+
+    UTF-8 with or without a byte order mark; UTF-16 and UTF-32 with one.
+
+    Raises:
+        EmptyPromptFileError: nothing but white space in it, not even a header.
+        UnreadablePromptFileError: missing, forbidden, a damaged gzip, a line over `MAX_LINE`.
+    """
+    try:
+        with _open_bytes(file, gzipped=gzipped) as stream:
+            encoding = _encoding(stream)
+            errors = "surrogateescape" if encoding.startswith("utf-8") else "surrogatepass"
+            text = io.TextIOWrapper(stream, encoding=encoding, errors=errors, newline="")
+            yield _lines(text, file)
+    except EOFError as error:
+        raise UnreadablePromptFileError(
+            file, "the gzip data ends too early", "Copy or download the file again"
+        ) from error
+    except (gzip.BadGzipFile, zlib.error) as error:
+        raise UnreadablePromptFileError(
+            file, f"not valid gzip data ({error})", "Compress it again, or remove .gz from the name"
+        ) from error
+    except UnicodeDecodeError as error:
+        raise UnreadablePromptFileError(
+            file, f"not valid {error.encoding} text ({error.reason})", "Save the file as UTF-8"
+        ) from error
+    except OSError as error:
+        raise UnreadablePromptFileError(
+            file,
+            f"cannot be read ({error.strerror or error})",
+            "Check the path and its permissions",
+        ) from error
+
+
+def is_clean(text: str) -> bool:
+    """Whether every byte of `text` was valid in the encoding of its file."""
+    if text.isascii():
+        return True
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _open_bytes(file: Path, *, gzipped: bool) -> io.BufferedReader:
+    if not gzipped:
+        return file.open("rb")
+    return io.BufferedReader(cast("io.RawIOBase", gzip.open(file, "rb")))
+
+
+def _encoding(stream: io.BufferedReader) -> str:
+    start = stream.peek(4)
+    return next((name for bom, name in _BOMS if start.startswith(bom)), "utf-8")
+
+
+def _lines(text: IO[str], file: Path) -> Iterator[str]:
+    empty = True
+    while line := text.readline(MAX_LINE + 1):
+        if len(line) > MAX_LINE:
+            raise UnreadablePromptFileError(
+                file,
+                f"has a line of more than {MAX_LINE} characters",
+                "Check that it is a table with one prompt per row",
+            )
+        empty = empty and not line.strip()
+        yield line
+    if empty:
+        raise EmptyPromptFileError(
+            file,
+            "the file is empty",
+            'Write a header with a "prompt" column and one row per prompt',
+        )

@@ -1,0 +1,1 @@
+"""Tests of prompt tables, requests and their identity."""
