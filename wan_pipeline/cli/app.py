@@ -15,18 +15,20 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from pydantic import ValidationError
-from rich.console import Console
 
 from wan_pipeline import __version__
 from wan_pipeline.cli.exit_codes import ExitCode
+from wan_pipeline.cli.screen import open_console, say, warn
 from wan_pipeline.ledger.errors import LedgerError
 from wan_pipeline.prompts.errors import PromptError
-from wan_pipeline.prompts.sets import find_prompt_sets
+from wan_pipeline.prompts.sets import find_prompt_sets, scan
 from wan_pipeline.settings import Settings
 from wan_pipeline.wan.errors import ConfigurationError, WanError
 
 if TYPE_CHECKING:
     from collections.abc import Generator
+
+    from rich.console import Console
 
 __all__ = ["app"]
 
@@ -71,12 +73,12 @@ def main(
 @app.command()
 def plan(sets: Sets = None, *, as_json: AsJson = False) -> None:
     """Validate prompt sets and tell the exact price of building them. Free, needs no key."""
-    console = Console(stderr=as_json)
+    console = open_console(stderr=as_json)
     with _explained(console):
         from wan_pipeline.cli.session import Session  # noqa: PLC0415  imports Dagster
 
         with Session(Settings(), console=console) as session:
-            plans = [session.plan(name) for name in _chosen(sets)]
+            plans = [session.plan(name) for name in _chosen(sets, console)]
     if as_json:
         typer.echo(json.dumps([json.loads(each.to_json()) for each in plans], indent=2))
         return
@@ -85,14 +87,16 @@ def plan(sets: Sets = None, *, as_json: AsJson = False) -> None:
     console.print(plans_table(plans))
     for each in plans:
         if each.rejections:
-            console.print(
-                f"[yellow]{each.prompt_set}: {each.rejections} rules broken by rows of"
-                f" {each.source_file}; see {session.layout.tables(each.prompt_set)}/rejects.parquet"
+            warn(
+                console,
+                f"{each.prompt_set}: {each.rejections} rules broken by rows of"
+                f" {each.source_file}; see {session.layout.tables(each.prompt_set)}/rejects.parquet",
             )
         if each.price_usd is None:
-            console.print(
-                f"[yellow]The price per image of profile {each.profile} is not published. Set"
-                " WAN_PRICE_USD; without it nothing is bought."
+            warn(
+                console,
+                f"The price per image of profile {each.profile} is not published. Set"
+                " WAN_PRICE_USD; without it nothing is bought.",
             )
 
 
@@ -104,12 +108,12 @@ def run(sets: Sets = None, *, as_json: AsJson = False) -> None:
     submitted=N stored=N failed=N cost_usd=X.XX (creates sent, images stored by this run, requests
     not complete, cost of this run).
     """
-    console = Console(stderr=as_json)
+    console = open_console(stderr=as_json)
     with _explained(console):
         from wan_pipeline.cli.session import Session, Summary  # noqa: PLC0415  imports Dagster
 
         with Session(Settings(), console=console) as session:
-            built = [session.build(name) for name in _chosen(sets)]
+            built = [session.build(name) for name in _chosen(sets, console)]
         total = Summary(built=built)
         if as_json:
             typer.echo(json.dumps([each.as_json() for each in built], indent=2))
@@ -123,7 +127,7 @@ def run(sets: Sets = None, *, as_json: AsJson = False) -> None:
 @app.command()
 def status(sets: Sets = None, *, as_json: AsJson = False) -> None:
     """Show what the ledger knows: states, money, and what is left to do. Sends nothing."""
-    console = Console(stderr=as_json)
+    console = open_console(stderr=as_json)
     with _explained(console):
         from wan_pipeline.cli.status import read_status, status_tables  # noqa: PLC0415  keeps --help fast
 
@@ -154,7 +158,7 @@ def emulator(
 
     It accepts any key, answers like the real API and keeps a bill at /_emulator/bill.
     """
-    console = Console()
+    console = open_console()
     with _explained(console):
         from wan_pipeline.emulator.plan import EmulatorPlan  # noqa: PLC0415  keeps --help fast
         from wan_pipeline.emulator.server import serve  # noqa: PLC0415
@@ -168,10 +172,12 @@ def emulator(
         serve(state_dir=folder, port=port, plan=chosen, standalone=True)
 
 
-def _chosen(sets: list[str] | None) -> list[str]:
+def _chosen(sets: list[str] | None, console: Console) -> list[str]:
     """The named sets, or all; names that are no prompt set are refused before anything starts."""
     folder = Settings().layout.prompts_dir
     known = find_prompt_sets(folder)
+    for problem in scan(folder).problems:
+        warn(console, problem.message)
     unknown = [name for name in sets or [] if name not in known]
     if unknown or not known:
         raise ConfigurationError(
@@ -188,17 +194,18 @@ def _explained(console: Console) -> Generator[None]:
     try:
         yield
     except (WanError, PromptError, LedgerError, OSError) as error:
-        console.print(f"[red]{error}", highlight=False)
+        say(console, str(error))
         usage = isinstance(error, ConfigurationError | PromptError)
         raise typer.Exit(ExitCode.USAGE if usage else ExitCode.ERROR) from error
     except ValidationError as error:
         for problem in error.errors():
             name = "_".join(str(part) for part in problem["loc"]).upper()
-            console.print(f"[red]WAN_{name}={problem['input']!r}: {problem['msg']}")
+            say(console, f"WAN_{name}={problem['input']!r}: {problem['msg']}")
         raise typer.Exit(ExitCode.USAGE) from error
     except KeyboardInterrupt:
-        console.print(
-            "[yellow]Interrupted. Tasks at the provider go on; `wan run` fetches them and buys"
-            " nothing twice."
+        warn(
+            console,
+            "Interrupted. Tasks at the provider go on; `wan run` fetches them and buys nothing"
+            " twice.",
         )
         raise typer.Exit(ExitCode.INTERRUPTED) from None

@@ -11,6 +11,7 @@ from rich.table import Table
 
 from wan_pipeline.cli.console import LiveProgress, unfinished_table, usd
 from wan_pipeline.cli.exit_codes import ExitCode
+from wan_pipeline.cli.screen import say, warn
 from wan_pipeline.definitions import build_defs
 from wan_pipeline.defs.launch import JobOutcome, fail_dead_runs, open_instance, run_job
 from wan_pipeline.generation.planning import (
@@ -23,6 +24,7 @@ from wan_pipeline.generation.planning import (
 )
 from wan_pipeline.ledger.ledger import Ledger
 from wan_pipeline.prompts.plan_table import REQUESTS_FILE
+from wan_pipeline.prompts.table import REJECTS_FILE
 from wan_pipeline.wan.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -67,7 +69,7 @@ class Session:
         )
         if not outcome.success:
             raise ConfigurationError(f"{prompt_set}: {outcome.error}")
-        return Plan.from_json((self.layout.tables(prompt_set) / PLAN_FILE).read_text())
+        return self._plan(prompt_set)
 
     def build(self, prompt_set: str) -> Built:
         """Materialize the whole asset graph of one prompt set."""
@@ -86,6 +88,7 @@ class Session:
             outcome=outcome,
             standing=standing,
             unfinished=unfinished,
+            rejections=self._plan(prompt_set).rejections if self._planned(prompt_set) else 0,
             stopped=report is not None and report.stop is not None,
             submitted=tally.created if tally else 0,
             stored=tally.images if tally else 0,
@@ -95,7 +98,10 @@ class Session:
         )
 
     def _planned(self, prompt_set: str) -> bool:
-        return (self.layout.tables(prompt_set) / REQUESTS_FILE).exists()
+        return (self.layout.tables(prompt_set) / PLAN_FILE).exists()
+
+    def _plan(self, prompt_set: str) -> Plan:
+        return Plan.from_json((self.layout.tables(prompt_set) / PLAN_FILE).read_text())
 
     def _standing(self, prompt_set: str) -> tuple[Standing, Sequence[UnfinishedRequest]]:
         requests = self.layout.tables(prompt_set) / REQUESTS_FILE
@@ -115,6 +121,7 @@ class Built:
         outcome: how the Dagster run ended.
         standing: how far the set is now.
         unfinished: its requests that are not complete.
+        rejections: rules broken by rows of its file, which were left out.
         stopped: whether submitting ended early.
         submitted: creates sent.
         stored: images stored.
@@ -128,6 +135,7 @@ class Built:
     outcome: JobOutcome
     standing: Standing
     unfinished: Sequence[UnfinishedRequest]
+    rejections: int
     stopped: bool
     submitted: int
     stored: int
@@ -169,7 +177,10 @@ class Built:
         if self.unfinished:
             console.print(unfinished_table(self.unfinished))
         if not self.outcome.success and CHECKED_LAST not in (self.outcome.failed_step or ""):
-            console.print(f"[red]{self.outcome.error}", highlight=False)
+            say(console, self.outcome.error)
+        elif self.rejections:
+            rejects = self.layout.tables(self.prompt_set) / REJECTS_FILE
+            warn(console, f"{self.rejections} rules broken by rows left out; see {rejects}")
 
     def as_json(self) -> dict[str, Any]:
         """The same for scripts; money as strings."""
@@ -187,6 +198,7 @@ class Built:
                 {**asdict(request), "reserved_usd": str(request.reserved_usd)}
                 for request in self.unfinished
             ],
+            "rejections": self.rejections,
             "error": self.outcome.error,
             "metadata": str(self.layout.metadata(self.prompt_set)),
             "gallery": str(self.layout.gallery(self.prompt_set) / "index.html"),

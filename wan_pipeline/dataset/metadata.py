@@ -36,48 +36,65 @@ COST_STEP = Decimal("1e-9")
 TIME = pa.timestamp("us", tz="UTC")
 SORT_KEYS = [("prompt_id", "ascending"), ("request_id", "ascending"), ("image_index", "ascending")]
 
+
+def _known(name: str, kind: pa.DataType, description: str) -> pa.Field:
+    """A column that every image has a value for."""
+    return pa.field(name, kind, nullable=False, metadata={"description": description})
+
+
+def _optional(name: str, kind: pa.DataType, description: str) -> pa.Field:
+    """A column that the provider or a later step may leave empty."""
+    return pa.field(name, kind, metadata={"description": description})
+
+
 METADATA = pa.schema(
     [
-        pa.field("request_id", pa.string(), nullable=False),
-        pa.field("image_index", pa.int32(), nullable=False),
-        pa.field("image_id", pa.string(), nullable=False),
-        pa.field("prompt_set", pa.string(), nullable=False),
-        pa.field("prompt_id", pa.string(), nullable=False),
-        pa.field("model", pa.string(), nullable=False),
-        pa.field("prompt", pa.string(), nullable=False),
-        pa.field("negative_prompt", pa.string(), nullable=False),
-        pa.field("size", pa.string(), nullable=False),
-        pa.field("width", pa.int32(), nullable=False),
-        pa.field("height", pa.int32(), nullable=False),
-        pa.field("n", pa.int32(), nullable=False),
-        pa.field("seed", pa.int64(), nullable=False),
-        pa.field("seed_source", pa.string(), nullable=False),
-        pa.field("replica", pa.int32(), nullable=False),
-        pa.field("prompt_extend", pa.bool_(), nullable=False),
-        pa.field("watermark", pa.bool_(), nullable=False),
-        pa.field("actual_prompt", pa.string()),
-        pa.field("profile", pa.string(), nullable=False),
-        pa.field("dialect", pa.string(), nullable=False),
-        pa.field("task_id", pa.string(), nullable=False),
-        pa.field("job_id", pa.string()),
-        pa.field("submitted_at", TIME),
-        pa.field("completed_at", TIME),
-        pa.field("latency_s", pa.float64()),
-        pa.field("url", pa.string(), nullable=False),
-        pa.field("url_expires_at", TIME),
-        pa.field("path", pa.string(), nullable=False),
-        pa.field("format", pa.string(), nullable=False),
-        pa.field("bytes", pa.int64(), nullable=False),
-        pa.field("phash", pa.string()),
-        pa.field("cost_usd", COST, nullable=False),
-        pa.field("discount", pa.string()),
-        pa.field("cost_source", pa.string()),
-        pa.field("bought_by_set", pa.string(), nullable=False),
-        pa.field("run_id", pa.string(), nullable=False),
-        pa.field("code_version", pa.string(), nullable=False),
-        pa.field("created_at", TIME, nullable=False),
-        pa.field("provider_metadata", pa.string()),
-        pa.field("prompt_columns", pa.string(), nullable=False),
+        _known("request_id", pa.string(), "SHA-256 of the request's canonical JSON"),
+        _known("image_index", pa.int32(), "which of the request's images, from 0"),
+        _known("image_id", pa.string(), "SHA-256 of the image's bytes as received"),
+        _known("prompt_set", pa.string(), "prompt file without its extensions"),
+        _known(
+            "prompt_id",
+            pa.string(),
+            "given in the prompt file, or a hash of prompt and negative prompt",
+        ),
+        _known("model", pa.string(), "model id sent"),
+        _known("prompt", pa.string(), "prompt sent"),
+        _known("negative_prompt", pa.string(), "negative prompt sent; empty when none"),
+        _known("size", pa.string(), "size asked for, width*height"),
+        _known("width", pa.int32(), "pixels across, as received"),
+        _known("height", pa.int32(), "pixels down, as received"),
+        _known("n", pa.int32(), "images asked for by the request"),
+        _known("seed", pa.int64(), "seed sent"),
+        _known("seed_source", pa.string(), "given (in the prompt file) or derived"),
+        _known("replica", pa.int32(), "which of the prompt's replicas, from 0"),
+        _known("prompt_extend", pa.bool_(), "whether the provider rewrote the prompt"),
+        _known("watermark", pa.bool_(), "whether a watermark was asked for"),
+        _optional(
+            "actual_prompt", pa.string(), "the rewritten prompt, where the dialect returns it"
+        ),
+        _known("profile", pa.string(), "account that bought it"),
+        _known("dialect", pa.string(), "wire protocol spoken"),
+        _known("task_id", pa.string(), "the provider's task"),
+        _optional("job_id", pa.string(), "the provider's job behind the image"),
+        _optional("submitted_at", TIME, "the create was accepted"),
+        _optional("completed_at", TIME, "the task was done"),
+        _optional("latency_s", pa.float64(), "seconds between the two"),
+        _known("url", pa.string(), "where the image was fetched"),
+        _optional("url_expires_at", TIME, "when that URL dies, at the latest"),
+        _known("path", pa.string(), "the file, relative to data/<profile>"),
+        _known("format", pa.string(), "png, webp or jpeg, by its content"),
+        _known("bytes", pa.int64(), "length of the file"),
+        _optional("phash", pa.string(), "perceptual hash; not computed yet"),
+        _known("cost_usd", COST, "the image's exact share of its task's cost"),
+        _optional("discount", pa.string(), "as the provider reported it"),
+        _optional("cost_source", pa.string(), "reported (by the provider) or price_table"),
+        _known("bought_by_set", pa.string(), "prompt set whose run bought it"),
+        _known("run_id", pa.string(), "Dagster run that bought it"),
+        _known("code_version", pa.string(), "version of wan_pipeline that bought it"),
+        _known("created_at", TIME, "when it was bought"),
+        _optional("provider_metadata", pa.string(), "the provider's metadata object as JSON"),
+        _known("prompt_columns", pa.string(), "the prompt row's other columns as JSON"),
     ]
 )
 
@@ -91,7 +108,7 @@ class MetadataSummary:
         requests: distinct requests among them.
         wrong_size: images whose size is not the one asked for.
         shared_images: image ids that different requests brought alike.
-        cost_usd: sum of the rows' cost; a purchase that another set made is in it.
+        cost_usd: sum of the rows' cost, each purchase in it once; one that another set made too.
         bytes: of the distinct image files.
     """
 
@@ -117,14 +134,18 @@ def write_metadata(
     Raises:
         UnreadablePromptFileError: the request table is missing; materialize `plan` first.
     """
-    planned = list(iter_requests(requests_path))
+    planned = sorted(
+        iter_requests(requests_path), key=lambda row: (row.prompt_id, row.request_id, row.replica)
+    )
     ids = {row.request_id for row in planned}
     purchases, images = ledger.purchases(ids), ledger.images(ids)
-    rows = [
-        row
-        for request in planned
-        for row in _rows(request, purchases, images, prompt_set=prompt_set)
-    ]
+    rows: list[dict[str, Any]] = []
+    charged: set[str] = set()
+    for request in planned:
+        # Prompts that share a purchase have a row each, and the first one bears its cost.
+        free = request.request_id in charged
+        charged.add(request.request_id)
+        rows.extend(_rows(request, purchases, images, prompt_set=prompt_set, free=free))
     table = pa.Table.from_pylist(rows, schema=METADATA).sort_by(SORT_KEYS)
     out.parent.mkdir(parents=True, exist_ok=True)
     with atomic_path(out) as temporary:
@@ -133,7 +154,7 @@ def write_metadata(
 
 
 def share_cost(cost: Decimal, images: int) -> list[Decimal]:
-    """A task's cost over its images: equal shares of whole nano-dollars, the rest on the first."""
+    """A cost over some images: equal shares of whole nano-dollars, the rest on the first."""
     share = (cost / images).quantize(COST_STEP, rounding="ROUND_DOWN")
     return [cost - share * (images - 1)] + [share] * (images - 1)
 
@@ -144,22 +165,22 @@ def _rows(
     images: dict[str, list[ImageRecord]],
     *,
     prompt_set: str,
+    free: bool,
 ) -> Iterator[dict[str, Any]]:
-    """The rows of one request: an image that did not arrive has none, its cost stays told."""
+    """The rows of one request, one per stored image; together they cost what was paid."""
     purchase = purchases.get(planned.request_id)
     if purchase is None:
         return
     records = [
         record
         for record in images.get(planned.request_id, [])
-        if record.attempt == purchase.attempt
+        if record.attempt == purchase.attempt and record.state is ImageState.STORED
     ]
     if not records:
         return
-    shares = share_cost(purchase.cost_usd or Decimal(0), len(records))
-    for record, cost in zip(records, shares, strict=True):
-        if record.state is ImageState.STORED:
-            yield _row(planned, purchase, record, cost_usd=cost, prompt_set=prompt_set)
+    paid = Decimal(0) if free else purchase.cost_usd or Decimal(0)
+    for record, cost in zip(records, share_cost(paid, len(records)), strict=True):
+        yield _row(planned, purchase, record, cost_usd=cost, prompt_set=prompt_set)
 
 
 def _row(

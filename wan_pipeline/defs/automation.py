@@ -6,6 +6,7 @@ prompt file.
 
 import dagster as dg
 
+from wan_pipeline.defs.assets.images import NEVER_BUYS
 from wan_pipeline.defs.partitions import prompt_sets
 from wan_pipeline.defs.resources import WanResource
 from wan_pipeline.generation.planning import PLAN_FILE, Plan, standing_of
@@ -33,6 +34,7 @@ recover = dg.define_asset_job(
     selection=BUILT.without_checks(),
     partitions_def=prompt_sets,
     config={"ops": {"images": {"config": {"create": False}}}},
+    tags=NEVER_BUYS,
     description="Poll and fetch what interrupted runs paid for. Never buys.",
 )
 publish = dg.define_asset_job(
@@ -147,7 +149,7 @@ def _run(context: dg.ScheduleEvaluationContext, name: str) -> dg.RunRequest:
 def _nothing_to_do(wan: WanResource, name: str) -> str | None:
     """Why a set needs no build, or None when it does."""
     folder = wan.layout.tables(name)
-    if not (folder / PLAN_FILE).exists():
+    if not ((folder / PLAN_FILE).exists() and (folder / REQUESTS_FILE).exists()):
         return "it has no plan yet; materialize `plan`, or switch the sensor on"
     plan = Plan.from_json((folder / PLAN_FILE).read_text())
     with wan.ledger() as ledger:

@@ -3,6 +3,7 @@
 # pyright: reportAttributeAccessIssue=false
 # (pyarrow makes its compute functions at import time.)
 
+from collections import Counter
 from decimal import Decimal
 
 import dagster as dg
@@ -55,15 +56,26 @@ def image_count_is_sum_of_n(
     context: dg.AssetCheckExecutionContext, wan: WanResource
 ) -> dg.AssetCheckResult:
     """There are as many images as the set's requests ask for together."""
-    table = _requests(context, wan, ["request_id", "n"])
-    wanted = dict(zip(table["request_id"].to_pylist(), table["n"].to_pylist(), strict=True))
+    requests = _requests(context, wan, ["request_id", "prompt_id", "n"]).to_pylist()
+    asked = {row["request_id"]: row for row in requests}
     rows = _metadata(context, wan, ["request_id", "image_index"])
-    stored = rows.group_by(["request_id", "image_index"]).aggregate([]).num_rows
+    images = rows.group_by(["request_id", "image_index"]).aggregate([])
+    stored = Counter(images["request_id"].to_pylist())
+    short = [
+        {**row, "stored": stored[request_id]}
+        for request_id, row in asked.items()
+        if stored[request_id] != row["n"]
+    ]
+    wanted = sum(row["n"] for row in asked.values())
     return dg.AssetCheckResult(
-        passed=stored == sum(wanted.values()),
+        passed=not short,
         severity=ERROR,
-        description=f"{stored} images stored, {sum(wanted.values())} asked for",
-        metadata={"images_stored": stored, "images_asked_for": sum(wanted.values())},
+        description=f"{images.num_rows} images stored, {wanted} asked for",
+        metadata={
+            "images_stored": images.num_rows,
+            "images_asked_for": wanted,
+            "requests": ui.table_rows(short),
+        },
     )
 
 

@@ -6,14 +6,15 @@ The same definitions that the UI loads; only who presses the button differs.
 from __future__ import annotations
 
 import os
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import dagster as dg
 from dagster import DagsterRunStatus, RunsFilter
+from filelock import FileLock
 
+from wan_pipeline.dataset.atomic import write_atomic
 from wan_pipeline.ledger.owner import process_alive, process_start, this_machine
 
 if TYPE_CHECKING:
@@ -22,7 +23,9 @@ if TYPE_CHECKING:
 __all__ = ["JobOutcome", "fail_dead_runs", "open_instance", "run_job"]
 
 MACHINE_TAG, PID_TAG, START_TAG = "wan/machine", "wan/pid", "wan/process_start"
+MAX_RETRIES_TAG = "dagster/max_retries"
 INSTANCE_SETTINGS = "dagster.yaml"
+QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,13 +50,15 @@ class JobOutcome:
 def open_instance(settings: Settings) -> dg.DagsterInstance:
     """The instance of $DAGSTER_HOME if that is set, else the profile's own under its data folder.
 
-    A folder without `dagster.yaml` gets a copy of the reviewed settings first.
+    A folder without `dagster.yaml` gets a copy of the reviewed settings first. Processes that open
+    a new folder at the same time take turns, since each would create its databases.
     """
     home = Path(os.environ.get("DAGSTER_HOME") or settings.layout.dagster_home)
     home.mkdir(parents=True, exist_ok=True)
-    if not (home / INSTANCE_SETTINGS).exists():
-        shutil.copyfile(_packaged_settings(), home / INSTANCE_SETTINGS)
-    return dg.DagsterInstance.from_config(str(home))
+    with FileLock(home / ".opening.lock"):
+        if not (home / INSTANCE_SETTINGS).exists():
+            write_atomic(home / INSTANCE_SETTINGS, _packaged_settings().read_bytes())
+        return dg.DagsterInstance.from_config(str(home))
 
 
 def run_job(
@@ -62,15 +67,19 @@ def run_job(
     """Run a job for one prompt set to its end, quietly; its log is in the instance."""
     if not instance.has_dynamic_partition("prompt_set", prompt_set):
         instance.add_dynamic_partitions("prompt_set", [prompt_set])
-    result = defs.resolve_job_def(job_name).execute_in_process(
+    job = defs.resolve_job_def(job_name)
+    own = job.partitioned_config
+    result = job.execute_in_process(
         instance=instance,
         partition_key=prompt_set,
         raise_on_error=False,
-        run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
+        run_config={**(own.get_run_config_for_partition_key(prompt_set) if own else {}), **QUIET},
         tags={
             MACHINE_TAG: this_machine(),
             PID_TAG: str(os.getpid()),
             START_TAG: str(process_start(os.getpid())),
+            # Should it be killed, a person runs it again; the daemon must not spend on its own.
+            MAX_RETRIES_TAG: "0",
         },
     )
     failures = result.filter_events(lambda event: event.is_step_failure)
@@ -97,13 +106,18 @@ def fail_dead_runs(instance: dg.DagsterInstance) -> list[str]:
     ever.
     """
     unfinished = [
+        DagsterRunStatus.NOT_STARTED,
         DagsterRunStatus.STARTING,
         DagsterRunStatus.STARTED,
         DagsterRunStatus.CANCELING,
     ]
     runs = instance.get_runs(RunsFilter(statuses=unfinished, tags={MACHINE_TAG: this_machine()}))
     dead = [
-        run for run in runs if not process_alive(int(run.tags[PID_TAG]), float(run.tags[START_TAG]))
+        run
+        for run in runs
+        # A run that the UI starts again carries its parent's tags, and another process works on it.
+        if run.parent_run_id is None
+        and not process_alive(int(run.tags[PID_TAG]), float(run.tags[START_TAG]))
     ]
     for run in dead:
         instance.report_run_failed(

@@ -118,6 +118,7 @@ class WanResource(dg.ConfigurableResource):
         prompt_set: str,
         run_id: str,
         progress: Progress,
+        total: int | None = None,
     ) -> BatchReport:
         """Bring every request to its end; see `generation.batch.run_batch`.
 
@@ -126,7 +127,9 @@ class WanResource(dg.ConfigurableResource):
         """
 
         async def batch(ports: Ports, terms: Terms) -> BatchReport:
-            return await run_batch(requests, ports=ports, terms=terms, progress=progress)
+            return await run_batch(
+                requests, ports=ports, terms=terms, progress=progress, total=total
+            )
 
         return self._run(batch, prompt_set=prompt_set, run_id=run_id)
 

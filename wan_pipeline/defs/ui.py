@@ -50,12 +50,13 @@ def money(amount: Any) -> dg.MetadataValue:
 
 def table_rows(rows: list[dict[str, Any]], *, limit: int = 50) -> dg.MetadataValue:
     """The first rows as a table; cells longer than 200 characters are cut."""
+    if not rows:
+        return dg.MetadataValue.text("none")
     records = [
         dg.TableRecord({name: str(value)[:200] for name, value in row.items()})
         for row in rows[:limit]
     ]
-    columns = list(rows[0]) if rows else ["nothing"]
     return dg.MetadataValue.table(
         records=records,
-        schema=dg.TableSchema(columns=[dg.TableColumn(name) for name in columns]),
+        schema=dg.TableSchema(columns=[dg.TableColumn(name) for name in rows[0]]),
     )

@@ -27,16 +27,6 @@ CHUNK = 500
 RENEW_EVERY_S = 15.0  # an owner's lease lasts a minute
 FOREIGN_EVERY_S = 1.0
 
-# What a batch leaves as it is: buying again needs a person's word.
-SETTLED = frozenset(
-    {
-        PurchaseState.REFUSED,
-        PurchaseState.FAILED,
-        PurchaseState.UNKNOWN,
-        PurchaseState.EXPIRED,
-    }
-)
-
 
 async def run_batch(
     requests: Iterable[GenerationRequest],
@@ -44,6 +34,7 @@ async def run_batch(
     ports: Ports,
     terms: Terms,
     progress: Progress | None = None,
+    total: int | None = None,
 ) -> BatchReport:
     """Bring every request to its end, buying each at most once.
 
@@ -56,12 +47,13 @@ async def run_batch(
         ports: what the batch works through.
         terms: on which terms it buys.
         progress: told about every change.
+        total: distinct requests, where it is known beforehand, for the progress.
 
     Raises:
         LedgerUnavailableError: nothing is bought without a ledger.
     """
     batch = _Batch(ports, terms, progress or SilentProgress())
-    return await batch.run(requests)
+    return await batch.run(requests, total=total)
 
 
 async def recover(*, ports: Ports, terms: Terms, progress: Progress | None = None) -> BatchReport:
@@ -93,13 +85,18 @@ class _Batch:
         )
 
     async def run(
-        self, requests: Iterable[GenerationRequest], *, everything: bool = False
+        self,
+        requests: Iterable[GenerationRequest],
+        *,
+        everything: bool = False,
+        total: int | None = None,
     ) -> BatchReport:
+        self.tally.requests = total or 0
         heartbeat = asyncio.ensure_future(self._heartbeat())
         try:
             async with asyncio.TaskGroup() as group:
                 await self._take_up(group, None if everything else ())
-                await self._buy(group, requests)
+                await self._buy(group, requests, counted=total is not None)
                 await self._await_foreign(group)
         except BaseExceptionGroup as errors:
             raise _first(errors) from errors
@@ -161,9 +158,15 @@ class _Batch:
 
     # --- buying ---
 
-    async def _buy(self, group: asyncio.TaskGroup, requests: Iterable[GenerationRequest]) -> None:
+    async def _buy(
+        self,
+        group: asyncio.TaskGroup,
+        requests: Iterable[GenerationRequest],
+        *,
+        counted: bool,
+    ) -> None:
         for chunk in _chunks(self._distinct(requests)):
-            self.tally.requests += len(chunk)
+            self.tally.requests += 0 if counted else len(chunk)
             request_ids = [request_id for request_id, _ in chunk]
             taken = await self._take_up(group, request_ids)
             standing = self.ports.ledger.purchases(request_ids)

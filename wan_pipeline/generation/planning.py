@@ -42,7 +42,7 @@ class Standing:
         to_buy: never bought, or proven not to have been.
         failed: refused, failed or expired; bought again only on a person's word.
         unknown: a task may exist.
-        lost: paid, and at least one image can no longer arrive.
+        lost: paid, and at least one image can no longer arrive; no other one is waited for.
         images_stored: images on disk.
         images_to_buy: images of `to_buy`.
     """
@@ -202,12 +202,12 @@ def _images_per_request(requests_path: Path) -> dict[str, int]:
 
 
 def _place(state: PurchaseState, *, lost: bool) -> str:
+    if state.unfinished:
+        return "in_flight"
     if lost:
         return "lost"
     if state is PurchaseState.PLANNED:
         return "to_buy"
     if state is PurchaseState.UNKNOWN:
         return "unknown"
-    if state.unfinished:
-        return "in_flight"
     return "stored" if state is PurchaseState.STORED else "failed"

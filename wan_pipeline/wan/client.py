@@ -24,6 +24,7 @@ from wan_pipeline.wan.dialects.exchange import ApiCall, ApiReply
 from wan_pipeline.wan.errors import ConfigurationError, PollError
 from wan_pipeline.wan.guard import is_loopback_url
 from wan_pipeline.wan.retry import RetryPolicy, TransientError, read_retry_after
+from wan_pipeline.wan.tls import tls_context
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -185,6 +186,7 @@ class WanClient:
     async def _open(self, read_s: float, *, idle_s: float) -> httpx.AsyncClient:
         client = httpx.AsyncClient(
             base_url=self.base_url,
+            verify=tls_context(),
             headers={"Authorization": f"Bearer {self.api_key}", "Accept": "application/json"},
             timeout=self.timeouts.httpx(read_s),
             limits=httpx.Limits(

@@ -18,6 +18,7 @@ from wan_pipeline.wan.errors import (
 )
 from wan_pipeline.wan.guard import PublicAddressTransport
 from wan_pipeline.wan.retry import DamagedBodyError, RetryPolicy, TransientError, read_retry_after
+from wan_pipeline.wan.tls import tls_context
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -54,7 +55,7 @@ class Downloader:
         self._stack = AsyncExitStack()
         limits = httpx.Limits(max_connections=self.connections, keepalive_expiry=30.0)
         transport = (
-            httpx.AsyncHTTPTransport(limits=limits)
+            httpx.AsyncHTTPTransport(verify=tls_context(), limits=limits)
             if self.allow_private
             else PublicAddressTransport(limits=limits)
         )

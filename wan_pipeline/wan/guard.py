@@ -10,12 +10,13 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import socket
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import httpcore
 import httpx
 
 from wan_pipeline.wan.errors import ForbiddenUrlError
+from wan_pipeline.wan.tls import tls_context
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -52,7 +53,7 @@ class _PublicAddressBackend(httpcore.AsyncNetworkBackend):
     """Connects to public addresses only."""
 
     def __init__(self) -> None:
-        self._backend: httpcore.AsyncNetworkBackend = httpcore.AnyIOBackend()
+        self._backend = cast("httpcore.AsyncNetworkBackend", httpcore.AnyIOBackend())
 
     async def connect_tcp(
         self,
@@ -104,9 +105,9 @@ class PublicAddressTransport(httpx.AsyncHTTPTransport):
     """httpx's own transport over a pool that connects to public addresses only."""
 
     def __init__(self, *, limits: httpx.Limits) -> None:
-        super().__init__(limits=limits)
+        super().__init__(verify=tls_context(), limits=limits)
         self._pool = httpcore.AsyncConnectionPool(
-            ssl_context=httpx.create_ssl_context(),
+            ssl_context=tls_context(),
             max_connections=limits.max_connections,
             max_keepalive_connections=limits.max_keepalive_connections,
             keepalive_expiry=limits.keepalive_expiry,

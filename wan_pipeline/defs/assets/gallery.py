@@ -2,20 +2,30 @@
 
 import hashlib
 from collections import Counter
+from collections.abc import Sequence
+from dataclasses import fields
 from datetime import UTC, datetime
 from decimal import Decimal
+from pathlib import Path
 
 import dagster as dg
+import pyarrow as pa
 
+from wan_pipeline.dataset.metadata import METADATA
 from wan_pipeline.defs import ui
 from wan_pipeline.defs.partitions import prompt_sets
 from wan_pipeline.defs.resources import WanResource
 from wan_pipeline.generation.planning import UnfinishedRequest, standing_of, unfinished_of
 from wan_pipeline.prompts.plan_table import REQUESTS_FILE, iter_requests
-from wan_pipeline.report.gallery import AbsentRequest, GallerySummary, write_gallery
+from wan_pipeline.report.gallery import AbsentRequest, GalleryRow, GallerySummary, write_gallery
 from wan_pipeline.report.rows import gallery_rows
 
 __all__ = ["gallery"]
+
+COUNTED_APART = ("unknown", "lost")
+SHOWN = {column.name for column in fields(GalleryRow)}
+COLUMNS = pa.schema([column for column in METADATA if column.name in SHOWN])
+LINEAGE = ui.same_columns(COLUMNS, source="image_metadata", origin=METADATA)
 
 
 @dg.asset(
@@ -52,7 +62,7 @@ def gallery(context: dg.AssetExecutionContext, wan: WanResource) -> dg.Materiali
             profile=wan.profile,
             images=len(rows),
             requests=standing.requests,
-            failed=Counter(request.reason for request in absent if request.state != "unknown"),
+            failed=Counter(each.reason for each in absent if each.state not in COUNTED_APART),
             unknown=standing.unknown,
             missing=standing.lost,
             cost_usd=sum((row.cost_usd for row in rows), Decimal(0)),
@@ -61,9 +71,11 @@ def gallery(context: dg.AssetExecutionContext, wan: WanResource) -> dg.Materiali
         ),
     )
     return dg.MaterializeResult(
-        data_version=dg.DataVersion(hashlib.sha256(report.path.read_bytes()).hexdigest()),
+        data_version=_data_version(layout.metadata(prompt_set), absent),
         metadata={
             "dagster/row_count": report.images,
+            "dagster/column_schema": ui.column_schema(COLUMNS),
+            "dagster/column_lineage": ui.column_lineage(LINEAGE),
             "page": dg.MetadataValue.path(str(report.path)),
             "open": dg.MetadataValue.url(report.path.as_uri()),
             "page_bytes": report.bytes,
@@ -71,6 +83,14 @@ def gallery(context: dg.AssetExecutionContext, wan: WanResource) -> dg.Materiali
             "cost_usd": ui.money(sum((row.cost_usd for row in rows), Decimal(0))),
         },
     )
+
+
+def _data_version(metadata: Path, absent: Sequence[UnfinishedRequest]) -> dg.DataVersion:
+    """A hash of what the page shows, but for the time at which it was made."""
+    digest = hashlib.sha256(metadata.read_bytes())
+    for request in absent:
+        digest.update(f"{request.request_id} {request.state} {request.reason}\n".encode())
+    return dg.DataVersion(digest.hexdigest())
 
 
 def _absent(request: UnfinishedRequest, prompt: str) -> AbsentRequest:

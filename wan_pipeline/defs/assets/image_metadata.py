@@ -6,6 +6,7 @@ import dagster as dg
 
 from wan_pipeline.dataset.metadata import METADATA, write_metadata
 from wan_pipeline.defs import ui
+from wan_pipeline.defs.assets.images import COLUMNS
 from wan_pipeline.defs.partitions import prompt_sets
 from wan_pipeline.defs.resources import WanResource
 from wan_pipeline.prompts.plan_table import REQUESTS_FILE
@@ -13,14 +14,10 @@ from wan_pipeline.prompts.tables import REQUESTS
 
 __all__ = ["image_metadata"]
 
-FROM_IMAGES = ("width", "height")  # as received, not as planned
 LINEAGE = {
-    **{name: ("images", name) for name in METADATA.names},
-    **{
-        name: source
-        for name, source in ui.same_columns(METADATA, source="plan", origin=REQUESTS).items()
-        if name not in FROM_IMAGES
-    },
+    **ui.same_columns(METADATA, source="plan", origin=REQUESTS),
+    # What both know is told as received, not as planned.
+    **ui.same_columns(METADATA, source="images", origin=COLUMNS),
 }
 
 

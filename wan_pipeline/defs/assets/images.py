@@ -5,8 +5,10 @@ import statistics
 from pathlib import Path
 
 import dagster as dg
+import pyarrow as pa
 from pydantic import Field
 
+from wan_pipeline.dataset.metadata import METADATA
 from wan_pipeline.defs import ui
 from wan_pipeline.defs.partitions import prompt_sets
 from wan_pipeline.defs.progress import ProgressSink, in_log
@@ -15,13 +17,24 @@ from wan_pipeline.generation.planning import standing_of, unfinished_of
 from wan_pipeline.generation.progress import BatchReport
 from wan_pipeline.ledger.ledger import Ledger
 from wan_pipeline.prompts.plan_table import REQUESTS_FILE, iter_requests, request_ids
+from wan_pipeline.prompts.tables import REQUESTS
 from wan_pipeline.report.contact_sheet import ContactItem, contact_sheet
 from wan_pipeline.settings import DataLayout
 from wan_pipeline.wan.errors import AccountStopError
 
-__all__ = ["ImagesConfig", "images"]
+__all__ = ["COLUMNS", "NEVER_BUYS", "ImagesConfig", "images"]
 
 SHEET_IMAGES = 16
+
+# A run with this tag buys nothing, whatever its configuration says or leaves out.
+NEVER_BUYS = {"wan/buys": "never"}
+
+AS_PLANNED = frozenset(REQUESTS.names) - {"request_id", "width", "height"}
+NOT_OURS = {"prompt_set", "phash"}  # the set and later stages know them
+COLUMNS = pa.schema(
+    [column for column in METADATA if column.name not in AS_PLANNED | NOT_OURS],
+)
+LINEAGE = ui.same_columns(COLUMNS, source="plan", origin=REQUESTS)
 
 
 class ImagesConfig(dg.Config):
@@ -61,9 +74,14 @@ def images(
     prompt_set, layout = context.partition_key, wan.layout
     requests = layout.tables(prompt_set) / REQUESTS_FILE
     sink = progress.also(in_log(context.log.info))
-    if config.create:
-        planned = (row.request for row in iter_requests(requests))
-        report = wan.buy(planned, prompt_set=prompt_set, run_id=context.run_id, progress=sink)
+    if config.create and not NEVER_BUYS.items() <= context.run.tags.items():
+        report = wan.buy(
+            (row.request for row in iter_requests(requests)),
+            prompt_set=prompt_set,
+            run_id=context.run_id,
+            progress=sink,
+            total=len(set(request_ids(requests))),
+        )
     else:
         report = wan.recover(prompt_set=prompt_set, run_id=context.run_id, progress=sink)
     progress.finished(report)
@@ -71,11 +89,15 @@ def images(
         stop = AccountStopError(report.stop, report.stop_detail)
         raise dg.Failure(str(stop), metadata=_counts(report), allow_retries=False) from stop
     with wan.ledger() as ledger:
+        stored = standing_of(requests, ledger).images_stored
         return dg.MaterializeResult(
             data_version=_data_version(ledger, requests),
             metadata={
                 **_counts(report),
-                "images_stored": standing_of(requests, ledger).images_stored,
+                "dagster/row_count": stored,
+                "dagster/column_schema": ui.column_schema(COLUMNS),
+                "dagster/column_lineage": ui.column_lineage(LINEAGE),
+                "images_stored": stored,
                 "not_complete": _not_complete(ledger, requests),
                 "contact_sheet": _contact_sheet(ledger, requests, layout),
                 "files": dg.MetadataValue.path(str(layout.root / "images")),

@@ -1,0 +1,25 @@
+"""The console of the `wan` command, and how it says a sentence. Imports nothing heavy."""
+
+from __future__ import annotations
+
+from rich.console import Console
+
+__all__ = ["open_console", "say", "warn"]
+
+
+def open_console(*, stderr: bool = False) -> Console:
+    """A console that prints prompts, file names and providers' messages as they are.
+
+    With rich's markup on, a `[/b]` in one of them would be an error, and a `[b]` would vanish.
+    """
+    return Console(stderr=stderr, markup=False, emoji=False, highlight=False)
+
+
+def say(console: Console, text: str) -> None:
+    """An error; never wrapped, so that a script or a person can search for it."""
+    console.print(text, style="red", soft_wrap=True)
+
+
+def warn(console: Console, text: str) -> None:
+    """Something to know that is no error."""
+    console.print(text, style="yellow", soft_wrap=True)
