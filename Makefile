@@ -1,5 +1,5 @@
 # Two commands: `make run` builds the example dataset, `make test` runs the tests.
-# Everything else: make dev, make lint, make clean, make lock. See the README.
+# Everything else: make dev, make lint, make kills, make clean, make lock. See the README.
 
 SET ?= showcase
 PYTHON ?= python3
@@ -13,7 +13,7 @@ BIN := $(VENV)/bin
 # Two `make` at once must not install into one environment at the same time.
 LOCK := $(shell command -v flock >/dev/null 2>&1 && echo flock .venv.lock)
 
-.PHONY: run test dev lint clean lock
+.PHONY: run test dev kills lint clean lock
 
 run: $(VENV)/run.stamp
 	@$(BIN)/wan run $(SET)
@@ -26,6 +26,11 @@ dev: $(VENV)/run.stamp
 	@$(BIN)/wan plan
 	@DAGSTER_HOME="$(DAGSTER_HOME)" PATH="$(abspath $(BIN)):$$PATH" \
 		dagster dev -w workspace.yaml -h 127.0.0.1 -p $(PORT)
+
+# Bill against ledger after every kill; the last line is the sum.
+KILLS ?= 20
+kills: $(VENV)/dev.stamp
+	@$(BIN)/python -m wan_pipeline_tests.crash.kills --kills $(KILLS)
 
 lint: $(VENV)/dev.stamp
 	$(BIN)/ruff format --check .
