@@ -6,6 +6,7 @@ Read once per process by whoever assembles the pipeline; nothing below reads the
 from __future__ import annotations
 
 import dataclasses
+import json
 import os
 from decimal import Decimal
 from pathlib import Path
@@ -21,6 +22,7 @@ from wan_pipeline.wan.profiles import PROFILES, Limits, Profile, ProfileName, Re
 __all__ = ["EMULATOR_KEY", "DataLayout", "Settings"]
 
 MIN_PATIENCE_S = 60.0
+DEFAULT_SPEED_UP = 20.0
 EMULATOR_KEY = "emulator-needs-no-secret"
 Seconds = Annotated[float, Field(gt=0, le=86_400)]
 Rate = Annotated[float, Field(gt=0, le=100_000)]
@@ -82,12 +84,12 @@ class Settings(BaseSettings):
     download_timeout_s: Seconds = Field(
         default=300.0, description="Seconds for one image's download."
     )
-    emulator_speed_up: float = Field(
-        default=20.0,
+    emulator_speed_up: float | None = Field(
+        default=None,
         ge=1,
         le=1000,
         description="How much faster than the real service the emulator works: latency, rate"
-        " limits and URL lifetime alike.",
+        " limits and URL lifetime alike; 20, or what the emulator's plan says.",
     )
     emulator_plan: Path | None = Field(
         default=None, description="JSON file with the emulator's limits, latency law and faults."
@@ -105,10 +107,19 @@ class Settings(BaseSettings):
         """Whether the provider is a local server that the pipeline starts by itself."""
         return PROFILES[self.profile].base_url is None and self.base_url is None
 
+    @property
+    def emulator_speed(self) -> float:
+        """The emulator's speed-up, from the setting, else from its plan, else the default."""
+        if self.emulator_speed_up is not None:
+            return self.emulator_speed_up
+        if self.emulator_plan is not None:
+            return float(json.loads(self.emulator_plan.read_text()).get("speed_up", 1.0))
+        return DEFAULT_SPEED_UP
+
     def account(self) -> Profile:
         """The profile with the user's settings applied."""
         profile = PROFILES[self.profile]
-        speed = self.emulator_speed_up if self.starts_emulator else 1.0
+        speed = self.emulator_speed if self.starts_emulator else 1.0
         known = profile.limits
         limits = Limits(
             submissions_per_second=self.submissions_per_second
@@ -142,6 +153,12 @@ class Settings(BaseSettings):
             raise ConfigurationError(
                 f"profile {self.profile.value} needs an API key: set the environment variable"
                 f" {variable}, then run again. Nothing was sent"
+            )
+        # Anything else would end up, key and all, in the HTTP library's error message.
+        if not (key.isascii() and key.isprintable() and " " not in key):
+            raise ConfigurationError(
+                f"the environment variable {variable} does not hold a key: a key has only ASCII"
+                " letters, digits and signs, no space or line break. Nothing was sent"
             )
         return SecretStr(key)
 
@@ -190,6 +207,12 @@ class DataLayout:
     def thumbnails(self) -> Path:
         """Small pictures, shared by all galleries."""
         return self.root / "thumbnails"
+
+    @property
+    def written(self) -> tuple[Path, ...]:
+        """Folders of the files that runs write."""
+        names = ("images", "thumbnails", "sets", "metadata", "gallery")
+        return tuple(self.root / name for name in names)
 
     def tables(self, prompt_set: str) -> Path:
         """Validated prompts, rejects, requests and plan of a set."""

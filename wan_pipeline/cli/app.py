@@ -89,8 +89,8 @@ def plan(sets: Sets = None, *, as_json: AsJson = False) -> None:
         if each.rejections:
             warn(
                 console,
-                f"{each.prompt_set}: {each.rejections} rules broken by rows of"
-                f" {each.source_file}; see {session.layout.tables(each.prompt_set)}/rejects.parquet",
+                f"{each.prompt_set}: {each.rejections} rules broken by rows of {each.source_file};"
+                f" see {session.layout.tables(each.prompt_set)}/rejects.parquet",
             )
         if each.price_usd is None:
             warn(
@@ -113,7 +113,7 @@ def run(sets: Sets = None, *, as_json: AsJson = False) -> None:
         from wan_pipeline.cli.session import Session, Summary  # noqa: PLC0415  imports Dagster
 
         with Session(Settings(), console=console) as session:
-            built = [session.build(name) for name in _chosen(sets, console)]
+            built = session.build_all(_chosen(sets, console))
         total = Summary(built=built)
         if as_json:
             typer.echo(json.dumps([each.as_json() for each in built], indent=2))

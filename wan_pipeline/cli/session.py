@@ -38,6 +38,9 @@ __all__ = ["Built", "Session", "Summary"]
 
 ZERO = Decimal(0)
 CHECKED_LAST = "every_request_stored"
+INTERRUPTED = (
+    "Interrupted. Tasks at the provider go on; run again to fetch them, nothing is bought twice"
+)
 # Steps that read what the user wrote; what fails there is the user's to mend.
 READING_STEPS = frozenset({"prompts", "plan"})
 
@@ -71,13 +74,25 @@ class Session:
             raise ConfigurationError(f"{prompt_set}: {outcome.error}")
         return self._plan(prompt_set)
 
+    def build_all(self, prompt_sets: Sequence[str]) -> list[Built]:
+        """Build one set after another; a stop or an interrupt ends it for all of them."""
+        built: list[Built] = []
+        for prompt_set in prompt_sets:
+            built.append(self.build(prompt_set))
+            if built[-1].exit_code() in (ExitCode.STOPPED, ExitCode.INTERRUPTED):
+                break
+        if left := prompt_sets[len(built) :]:
+            warn(self._console, f"not started: {', '.join(left)}. Run again for these")
+        return built
+
     def build(self, prompt_set: str) -> Built:
         """Materialize the whole asset graph of one prompt set."""
         began = time.monotonic()
         with LiveProgress(self._console) as progress:
             defs = build_defs(self._settings, resources={"progress": progress})
             outcome = run_job(defs, self._instance, "build_dataset", prompt_set=prompt_set)
-            if outcome.failed_step == "images" and self._planned(prompt_set):
+            failed_buying = outcome.failed_step == "images" and not outcome.interrupted
+            if failed_buying and self._planned(prompt_set):
                 # A stop must not hide what was paid for: show what is stored all the same.
                 run_job(defs, self._instance, "publish", prompt_set=prompt_set)
         standing, unfinished = self._standing(prompt_set)
@@ -146,6 +161,8 @@ class Built:
     def exit_code(self) -> ExitCode:
         """The command's exit code if this were its only set."""
         failed_step = self.outcome.failed_step or ""
+        if self.outcome.interrupted:
+            return ExitCode.INTERRUPTED
         if self.stopped:
             return ExitCode.STOPPED
         if failed_step in READING_STEPS or self.outcome.error_class == "ConfigurationError":
@@ -164,6 +181,8 @@ class Built:
         new = f"{self.stored} new, {self.standing.images_stored} in all"
         table.add_row("images", new)
         table.add_row("cost of this run", usd(self.cost_usd))
+        if set_aside := sum((each.reserved_usd for each in self.unfinished), ZERO):
+            table.add_row("set aside", f"{usd(set_aside)} for requests in flight or unknown")
         if self.taken_up:
             table.add_row("taken up from earlier runs", f"{self.taken_up} requests, paid before")
         if not self.submitted and not self.stored and self.outcome.success:
@@ -176,7 +195,9 @@ class Built:
         console.print(table)
         if self.unfinished:
             console.print(unfinished_table(self.unfinished))
-        if not self.outcome.success and CHECKED_LAST not in (self.outcome.failed_step or ""):
+        if self.outcome.interrupted:
+            warn(console, INTERRUPTED)
+        elif not self.outcome.success and CHECKED_LAST not in (self.outcome.failed_step or ""):
             say(console, self.outcome.error)
         elif self.rejections:
             rejects = self.layout.tables(self.prompt_set) / REJECTS_FILE

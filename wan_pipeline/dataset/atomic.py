@@ -7,19 +7,16 @@ survives a power cut. What is written, and where, belongs to the callers.
 from __future__ import annotations
 
 import os
-import secrets
-import time
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
+
+from wan_pipeline.temp_files import temp_path
 
 if TYPE_CHECKING:
     from collections.abc import Generator
     from pathlib import Path
 
-__all__ = ["TEMP_PREFIX", "atomic_path", "sweep_temp_files", "write_atomic"]
-
-TEMP_PREFIX = ".tmp-"
-"""How the name of every unfinished file begins; readers that list a folder leave these out."""
+__all__ = ["atomic_path", "write_atomic"]
 
 
 def write_atomic(path: Path, data: bytes) -> None:
@@ -40,8 +37,8 @@ def write_atomic(path: Path, data: bytes) -> None:
 def atomic_path(path: Path) -> Generator[Path]:
     """Lend a temp path to a writer that wants a name, then move its file to `path`.
 
-    The temp name keeps the suffix, since writers guess formats by it. When the block raises, the
-    temp file is removed and `path` stays as it was.
+    When the block raises, the temp file is removed and `path` stays as it was; what a killed
+    process leaves behind, the next run removes.
 
     Args:
         path: where the finished file goes; missing folders above it are made.
@@ -53,7 +50,7 @@ def atomic_path(path: Path) -> Generator[Path]:
         OSError: the disk refused, or the block made no file.
     """
     _make_folder(path.parent)
-    temp = path.with_name(f"{TEMP_PREFIX}{secrets.token_hex(8)}{path.suffix}")
+    temp = temp_path(path)
     try:
         yield temp
         _sync(temp)
@@ -64,27 +61,6 @@ def atomic_path(path: Path) -> Generator[Path]:
             temp.unlink(missing_ok=True)
         raise
     _sync(path.parent)
-
-
-def sweep_temp_files(folder: Path, *, older_than_s: float) -> int:
-    """Remove the temp files that killed writers left in `folder` (not below it).
-
-    Args:
-        folder: where to look; it need not exist.
-        older_than_s: least age in seconds since the last write; protects writers at work.
-
-    Returns:
-        How many files were removed.
-    """
-    oldest_kept = time.time() - older_than_s
-    removed = 0
-    for temp in folder.glob(f"{TEMP_PREFIX}*"):
-        # A writer may finish, or another sweep come first, between the listing and here.
-        with suppress(FileNotFoundError):
-            if temp.stat().st_mtime <= oldest_kept:
-                temp.unlink()
-                removed += 1
-    return removed
 
 
 def _make_folder(folder: Path) -> None:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, BinaryIO
 
-from wan_pipeline.dataset.atomic import sweep_temp_files, write_atomic
+from wan_pipeline.dataset.atomic import write_atomic
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -135,18 +135,6 @@ class ImageStore:
             return False
         with _disk_errors(target):
             return _is_intact(target, image_id)
-
-    def sweep_temp_files(self, *, older_than_s: float) -> int:
-        """Remove what killed writers left behind.
-
-        Args:
-            older_than_s: least age in seconds; protects writers at work.
-
-        Returns:
-            How many files were removed.
-        """
-        folders = (self._root / "images").glob("[0-9a-f][0-9a-f]")
-        return sum(sweep_temp_files(folder, older_than_s=older_than_s) for folder in folders)
 
 
 def _is_intact(target: Path, image_id: str, *, expected_bytes: int | None = None) -> bool:

@@ -20,19 +20,16 @@ BUILT = dg.AssetSelection.assets("images", "image_metadata", "gallery")
 build_dataset = dg.define_asset_job(
     "build_dataset",
     selection=dg.AssetSelection.assets("prompts", "plan") | BUILT,
-    partitions_def=prompt_sets,
     description="Validate, plan, buy what is missing, and show one prompt set. Spends money.",
 )
 plan_only = dg.define_asset_job(
     "plan_only",
     selection=dg.AssetSelection.assets("prompts", "plan"),
-    partitions_def=prompt_sets,
     description="Validate and price one prompt set. Free.",
 )
 recover = dg.define_asset_job(
     "recover",
     selection=BUILT.without_checks(),
-    partitions_def=prompt_sets,
     config={"ops": {"images": {"config": {"create": False}}}},
     tags=NEVER_BUYS,
     description="Poll and fetch what interrupted runs paid for. Never buys.",
@@ -40,7 +37,6 @@ recover = dg.define_asset_job(
 publish = dg.define_asset_job(
     "publish",
     selection=dg.AssetSelection.assets("image_metadata", "gallery"),
-    partitions_def=prompt_sets,
     description="Rebuild metadata and gallery of one prompt set from what is stored. Free.",
 )
 jobs = [build_dataset, plan_only, recover, publish]

@@ -15,7 +15,7 @@ from dagster import DagsterRunStatus, RunsFilter
 from filelock import FileLock
 
 from wan_pipeline.dataset.atomic import write_atomic
-from wan_pipeline.ledger.owner import process_alive, process_start, this_machine
+from wan_pipeline.processes import process_alive, process_start, this_machine
 
 if TYPE_CHECKING:
     from wan_pipeline.settings import Settings
@@ -26,6 +26,9 @@ MACHINE_TAG, PID_TAG, START_TAG = "wan/machine", "wan/pid", "wan/process_start"
 MAX_RETRIES_TAG = "dagster/max_retries"
 INSTANCE_SETTINGS = "dagster.yaml"
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+
+
+INTERRUPTS = frozenset({"DagsterExecutionInterruptedError", "KeyboardInterrupt"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +48,11 @@ class JobOutcome:
     failed_step: str | None = None
     error_class: str = ""
     error: str = ""
+
+    @property
+    def interrupted(self) -> bool:
+        """Whether a person or a supervisor ended it."""
+        return self.error_class in INTERRUPTS
 
 
 def open_instance(settings: Settings) -> dg.DagsterInstance:

@@ -24,6 +24,7 @@ from wan_pipeline.generation.terms import Clock, Ports, Terms
 from wan_pipeline.ledger.ledger import Ledger
 from wan_pipeline.prompts.sets import find_prompt_sets
 from wan_pipeline.settings import Settings
+from wan_pipeline.temp_files import sweep_temp_files
 from wan_pipeline.wan.client import WanClient
 from wan_pipeline.wan.dialects import DIALECTS
 from wan_pipeline.wan.download import Downloader
@@ -69,7 +70,7 @@ class WanResource(dg.ConfigurableResource):
     task_patience_s: float | None = Field(None, description=_said("task_patience_s"))
     create_timeout_s: float = Field(60.0, description=_said("create_timeout_s"))
     download_timeout_s: float = Field(300.0, description=_said("download_timeout_s"))
-    emulator_speed_up: float = Field(20.0, description=_said("emulator_speed_up"))
+    emulator_speed_up: float | None = Field(None, description=_said("emulator_speed_up"))
     emulator_plan: str | None = Field(None, description=_said("emulator_plan"))
 
     @classmethod
@@ -144,6 +145,8 @@ class WanResource(dg.ConfigurableResource):
     def _run(self, batch: _Batch, *, prompt_set: str, run_id: str) -> BatchReport:
         settings = self.settings()
         key = settings.api_key().get_secret_value()
+        for folder in settings.layout.written:
+            sweep_temp_files(folder)
         terms = _terms(settings, base_url=self._base_url(settings), prompt_set=prompt_set)
 
         async def session() -> BatchReport:
@@ -184,10 +187,11 @@ class WanResource(dg.ConfigurableResource):
 
 
 def emulator_plan(settings: Settings) -> EmulatorPlan:
-    """The emulator's plan: the user's file, else the published behaviour, sped up."""
+    """The emulator's plan: the user's file, else the published behaviour, at the set speed."""
+    plan = EmulatorPlan()
     if settings.emulator_plan is not None:
-        return EmulatorPlan.model_validate_json(settings.emulator_plan.read_text())
-    return EmulatorPlan(speed_up=settings.emulator_speed_up)
+        plan = EmulatorPlan.model_validate_json(settings.emulator_plan.read_text())
+    return plan.model_copy(update={"speed_up": settings.emulator_speed})
 
 
 def _terms(settings: Settings, *, base_url: str, prompt_set: str) -> Terms:

@@ -137,9 +137,12 @@ class _Batch:
         return {purchase.request_id for purchase in taken}
 
     async def _await_foreign(self, group: asyncio.TaskGroup) -> None:
-        """Wait for purchases of live owners; when one dies or gives up, go on in its place."""
+        """Wait for purchases of live owners; when one dies or gives up, go on in its place.
+
+        Patience is for standstill: as long as the others' purchases get done, it starts anew.
+        """
         clock, ledger = self.ports.clock, self.ports.ledger
-        patience = clock.monotonic() + self.terms.task_patience_s
+        patience, waiting = clock.monotonic() + self.terms.task_patience_s, len(self.foreign)
         while self.foreign and not self.stop and clock.monotonic() <= patience:
             await clock.sleep(FOREIGN_EVERY_S)
             for request_id in await self._take_up(group, frozenset(self.foreign)):
@@ -151,6 +154,9 @@ class _Batch:
                     del self.foreign[purchase.request_id]
                     self._settle(purchase, lost=bool(ledger.lost_images([purchase.request_id])))
             await self._bought()
+            if len(self.foreign) < waiting:
+                patience = clock.monotonic() + self.terms.task_patience_s
+                waiting = len(self.foreign)
             self.progress.update(self.tally)
         if self.foreign:
             self.tally.problems["left to the run that bought it"] += len(self.foreign)

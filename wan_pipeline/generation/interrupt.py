@@ -33,6 +33,8 @@ def run_interruptibly(coroutine: Coroutine[Any, Any, T], *, grace_s: float = 9.0
     """
     result: Future[T] = Future()
     started: Future[tuple[asyncio.AbstractEventLoop, asyncio.Task[T]]] = Future()
+    # Not Thread.join: until Python 3.13 one that is interrupted takes the thread for ended.
+    ended = threading.Event()
 
     async def main() -> T:
         task = asyncio.ensure_future(coroutine)
@@ -44,16 +46,18 @@ def run_interruptibly(coroutine: Coroutine[Any, Any, T], *, grace_s: float = 9.0
             result.set_result(asyncio.run(main()))
         except BaseException as error:  # noqa: BLE001  raised again in the main thread
             result.set_exception(error)
+        finally:
+            ended.set()
 
     thread = threading.Thread(target=run, name="batch", daemon=True)
     try:
         thread.start()
-        while thread.is_alive():
-            thread.join(WAKE_S)
+        while not ended.wait(WAKE_S):
+            pass
     except BaseException:
         loop, task = started.result(timeout=grace_s)
         with contextlib.suppress(RuntimeError):  # the loop ended by itself meanwhile
             loop.call_soon_threadsafe(task.cancel)
-        thread.join(grace_s)
+        ended.wait(grace_s)
         raise
     return result.result()

@@ -181,7 +181,7 @@ def unfinished_of(requests_path: Path, ledger: Ledger) -> list[UnfinishedRequest
         state = purchase.state if purchase else PurchaseState.PLANNED
         if state is PurchaseState.STORED and request_id not in lost:
             continue
-        reason = purchase.problem if purchase else "not bought yet"
+        reason = (purchase.problem if purchase else "") or _WAITING.get(state, "")
         if state is PurchaseState.STORED:
             reason = "an image was paid for and can no longer be fetched"
         found.append(
@@ -194,6 +194,13 @@ def unfinished_of(requests_path: Path, ledger: Ledger) -> list[UnfinishedRequest
             )
         )
     return sorted(found, key=lambda request: (request.prompt_id, request.request_id))
+
+
+_WAITING = {
+    PurchaseState.PLANNED: "not bought yet",
+    PurchaseState.SUBMITTED: "at the provider; the next run fetches it",
+    PurchaseState.SUCCEEDED: "paid and done at the provider; the next run fetches its images",
+}
 
 
 def _images_per_request(requests_path: Path) -> dict[str, int]:

@@ -336,7 +336,7 @@ class Ledger:
     # --- internals ---
 
     @contextmanager
-    def _read(self) -> Iterator[sa.Connection]:
+    def _read(self) -> Generator[sa.Connection]:
         try:
             with self._reader.connect() as connection:
                 yield connection

@@ -6,12 +6,12 @@ Schemas are written down here once; readers of the tables take them from here.
 from __future__ import annotations
 
 import os
-import secrets
-import time
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+
+from wan_pipeline.temp_files import sweep_temp_files, temp_path
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -77,8 +77,6 @@ REQUESTS: Any = pa.schema(
     ]
 )
 
-_STALE_AFTER_S = 24 * 3600
-
 
 class AtomicParquetWriter:
     """Writes a Parquet file next to its final place and moves it there when it is complete.
@@ -91,8 +89,8 @@ class AtomicParquetWriter:
         self._path = path
         self._schema = schema
         path.parent.mkdir(parents=True, exist_ok=True)
-        _remove_stale(path)
-        self._temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}.tmp")
+        sweep_temp_files(path.parent)
+        self._temporary = temp_path(path)
         self._file = self._temporary.open("xb")
         self._writer: Any = pq.ParquetWriter(self._file, schema, compression="zstd")
         self._finished = False
@@ -147,13 +145,3 @@ class AtomicParquetWriter:
             os.fsync(folder)
         finally:
             os.close(folder)
-
-
-def _remove_stale(path: Path) -> None:
-    """Remove what killed writers of `path` left behind, but not the file of a live one."""
-    for leftover in path.parent.glob(f".{path.name}.*.tmp"):
-        try:
-            if time.time() - leftover.stat().st_mtime > _STALE_AFTER_S:
-                leftover.unlink()
-        except FileNotFoundError:
-            continue

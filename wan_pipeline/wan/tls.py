@@ -15,5 +15,5 @@ __all__ = ["tls_context"]
 
 @cache
 def tls_context() -> ssl.SSLContext:
-    """httpx's own context, shared by every client of this process."""
+    """The context that httpx makes, shared by every client of this process."""
     return httpx.create_ssl_context()

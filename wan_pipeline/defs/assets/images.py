@@ -78,12 +78,12 @@ def images(
         report = wan.buy(
             (row.request for row in iter_requests(requests)),
             prompt_set=prompt_set,
-            run_id=context.run_id,
+            run_id=context.run.run_id,
             progress=sink,
             total=len(set(request_ids(requests))),
         )
     else:
-        report = wan.recover(prompt_set=prompt_set, run_id=context.run_id, progress=sink)
+        report = wan.recover(prompt_set=prompt_set, run_id=context.run.run_id, progress=sink)
     progress.finished(report)
     if report.stop is not None:
         stop = AccountStopError(report.stop, report.stop_detail)
