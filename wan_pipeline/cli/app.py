@@ -161,15 +161,27 @@ def emulator(
     console = open_console()
     with _explained(console):
         from wan_pipeline.emulator.plan import EmulatorPlan  # noqa: PLC0415  keeps --help fast
-        from wan_pipeline.emulator.server import serve  # noqa: PLC0415
+        from wan_pipeline.emulator.server import (  # noqa: PLC0415
+            PortTakenError,
+            StateDirInUseError,
+            serve,
+        )
 
         given = plan_file.read_text() if plan_file else None
         chosen = (
             EmulatorPlan.model_validate_json(given) if given else EmulatorPlan(speed_up=speed_up)
         )
         folder = state_dir or Settings().layout.emulator_dir
-        console.print(f"emulator on http://127.0.0.1:{port}, state in {folder}; Ctrl-C ends it")
-        serve(state_dir=folder, port=port, plan=chosen, standalone=True)
+        try:
+            serve(
+                state_dir=folder,
+                port=port,
+                plan=chosen,
+                standalone=True,
+                announce=lambda url: say(console, f"emulator on {url}, state in {folder}"),
+            )
+        except (PortTakenError, StateDirInUseError) as error:
+            raise ConfigurationError(str(error)) from error
 
 
 def _chosen(sets: list[str] | None, console: Console) -> list[str]:

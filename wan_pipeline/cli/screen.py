@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import os
+
 from rich.console import Console
 
 __all__ = ["open_console", "say", "warn"]
+
+UNFOLDED = 240  # columns where nobody looks: a path in a log or a pipe stays in one piece
 
 
 def open_console(*, stderr: bool = False) -> Console:
@@ -12,7 +16,10 @@ def open_console(*, stderr: bool = False) -> Console:
 
     With rich's markup on, a `[/b]` in one of them would be an error, and a `[b]` would vanish.
     """
-    return Console(stderr=stderr, markup=False, emoji=False, highlight=False)
+    console = Console(stderr=stderr, markup=False, emoji=False, highlight=False)
+    if not console.is_terminal and "COLUMNS" not in os.environ:
+        console.width = UNFOLDED
+    return console
 
 
 def say(console: Console, text: str) -> None:

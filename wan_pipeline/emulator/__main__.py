@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from wan_pipeline.emulator.endpoint import PLAN_FILE
 from wan_pipeline.emulator.plan import EmulatorPlan
-from wan_pipeline.emulator.server import StateDirInUseError, serve
+from wan_pipeline.emulator.server import PortTakenError, StateDirInUseError, serve
 
 _log = logging.getLogger("wan_pipeline.emulator")
 
@@ -29,7 +29,7 @@ def main(arguments: list[str] | None = None) -> int:
             lease_pids=tuple(options.lease_pid),
             standalone=options.standalone,
         )
-    except (OSError, StateDirInUseError, ValidationError) as error:
+    except (OSError, PortTakenError, StateDirInUseError, ValidationError) as error:
         _log.error("the emulator cannot start: %s", error)
         return 1
     return 0

@@ -17,12 +17,13 @@ from wan_pipeline.emulator.endpoint import Endpoint, listen
 from wan_pipeline.emulator.leases import Leases
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     import socket
     from pathlib import Path
 
     from wan_pipeline.emulator.plan import EmulatorPlan
 
-__all__ = ["EmulatorServer", "StateDirInUseError", "serve"]
+__all__ = ["EmulatorServer", "PortTakenError", "StateDirInUseError", "serve"]
 
 _LOOK_EVERY_S = 0.5
 _GRACE_S = 3.0
@@ -33,6 +34,10 @@ _log = logging.getLogger(__name__)
 
 class StateDirInUseError(RuntimeError):
     """Another emulator already serves this state folder."""
+
+
+class PortTakenError(RuntimeError):
+    """The port is somebody else's."""
 
 
 class EmulatorServer(uvicorn.Server):
@@ -90,6 +95,7 @@ def serve(
     host: str = "127.0.0.1",
     lease_pids: tuple[int, ...] = (),
     standalone: bool = False,
+    announce: Callable[[str], None] | None = None,
 ) -> None:
     """Serve one state folder; returns when the server has stopped.
 
@@ -100,10 +106,11 @@ def serve(
         host: address to listen on, loopback unless you know better.
         lease_pids: processes to live for.
         standalone: live until interrupted, whoever is alive.
+        announce: told the base URL as soon as requests are accepted.
 
     Raises:
         StateDirInUseError: another emulator holds the folder.
-        OSError: the port is taken.
+        PortTakenError: somebody else listens on the port.
     """
     state_dir.mkdir(parents=True, exist_ok=True)
     held = FileLock(state_dir / "server.lock", timeout=_HANDOVER_S)
@@ -114,11 +121,19 @@ def serve(
             f"another emulator already serves {state_dir}: stop it, or use another folder"
         ) from error
     try:
-        listener = listen(host, port)
+        try:
+            listener = listen(host, port)
+        except OSError as error:
+            raise PortTakenError(
+                f"port {port} of {host} cannot be listened on ({error.strerror}): choose another"
+                " one, or 0 for any that is free"
+            ) from error
         emulator = Emulator(state_dir, plan, None if standalone else Leases(lease_pids))
         endpoint = Endpoint(host=host, port=listener.getsockname()[1], pid=os.getpid())
         endpoint.save(state_dir)
         _log.info("listening on %s for %s", endpoint.url, state_dir)
+        if announce is not None:
+            announce(endpoint.url)
         with contextlib.suppress(KeyboardInterrupt):  # how a standalone one is stopped
             EmulatorServer(emulator).run(sockets=[listener])
     finally:

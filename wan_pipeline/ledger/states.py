@@ -50,8 +50,7 @@ TRANSITIONS: dict[PurchaseState, frozenset[PurchaseState]] = {
         {PurchaseState.SUCCEEDED, PurchaseState.FAILED, PurchaseState.EXPIRED}
     ),
     PurchaseState.SUCCEEDED: frozenset({PurchaseState.STORED}),
-    # The file of a stored image is missing or damaged on disk.
-    PurchaseState.STORED: frozenset({PurchaseState.SUCCEEDED}),
+    PurchaseState.STORED: frozenset(),
     # The other form of the body, tried after a proven refusal of the first one.
     PurchaseState.REFUSED: frozenset({PurchaseState.INTENT}),
     PurchaseState.FAILED: frozenset(),
