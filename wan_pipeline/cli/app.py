@@ -75,10 +75,11 @@ def plan(sets: Sets = None, *, as_json: AsJson = False) -> None:
     """Validate prompt sets and tell the exact price of building them. Free, needs no key."""
     console = open_console(stderr=as_json)
     with _explained(console):
+        names = _chosen(sets, console)
         from wan_pipeline.cli.session import Session  # noqa: PLC0415  imports Dagster
 
         with Session(Settings(), console=console) as session:
-            plans = [session.plan(name) for name in _chosen(sets, console)]
+            plans = [session.plan(name) for name in names]
     if as_json:
         typer.echo(json.dumps([json.loads(each.to_json()) for each in plans], indent=2))
         return
@@ -110,10 +111,11 @@ def run(sets: Sets = None, *, as_json: AsJson = False) -> None:
     """
     console = open_console(stderr=as_json)
     with _explained(console):
+        names = _chosen(sets, console)
         from wan_pipeline.cli.session import Session, Summary  # noqa: PLC0415  imports Dagster
 
         with Session(Settings(), console=console) as session:
-            built = session.build_all(_chosen(sets, console))
+            built = session.build_all(names)
         total = Summary(built=built)
         if as_json:
             typer.echo(json.dumps([each.as_json() for each in built], indent=2))

@@ -39,7 +39,7 @@ class JobOutcome:
         run_id: the run, as the UI shows it.
         success: whether every step and blocking check passed.
         failed_step: the first step that failed, if any; a blocking check fails its own step.
-        error_class: name of the exception behind it.
+        error_class: name of the exception that its code raised.
         error: its message.
     """
 
@@ -95,7 +95,8 @@ def run_job(
         return JobOutcome(run_id=result.run_id, success=result.success)
     data = failures[0].step_failure_data
     error = data.error
-    while error is not None and error.cause is not None:
+    # Only Dagster's wrapping is taken off: our errors say what to do, what caused them does not.
+    while error is not None and error.cause is not None and _is_dagsters(error.cls_name):
         error = error.cause
     told = data.user_failure_data.description if data.user_failure_data else None
     return JobOutcome(
@@ -134,6 +135,10 @@ def fail_dead_runs(instance: dg.DagsterInstance) -> list[str]:
             " on with it.",
         )
     return [run.run_id for run in dead]
+
+
+def _is_dagsters(class_name: str | None) -> bool:
+    return class_name is not None and class_name.startswith("Dagster")
 
 
 def _packaged_settings() -> Path:

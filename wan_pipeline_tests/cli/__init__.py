@@ -1,0 +1,1 @@
+"""The `wan` command as a person or a script meets it."""

@@ -1,0 +1,1 @@
+"""Killing whole processes, and what the next run makes of it."""

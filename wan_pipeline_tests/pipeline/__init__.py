@@ -1,0 +1,1 @@
+"""The pipeline in Dagster, end to end: real instances, a real server to buy from."""

@@ -1,0 +1,156 @@
+"""The definitions load anywhere, and say what they are."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import dagster as dg
+import pytest
+
+from wan_pipeline.definitions import build_defs, defs
+from wan_pipeline.settings import Settings
+from wan_pipeline_tests.pipeline.site import ASSETS
+
+ROOT = Path(__file__).parents[2]
+
+LOAD_WITH_NOTHING = """
+import socket, sys
+
+def refuse(*args, **kwargs):
+    raise AssertionError("the network was used")
+
+socket.socket.connect = socket.socket.connect_ex = socket.create_connection = refuse
+socket.getaddrinfo = refuse
+import dagster as dg
+from wan_pipeline.definitions import defs
+dg.Definitions.validate_loadable(defs)
+"""
+
+
+def specs() -> list[dg.AssetSpec]:
+    """Every asset as Dagster knows it."""
+    return list(defs.resolve_all_asset_specs())
+
+
+def dg_command(*args: str) -> subprocess.CompletedProcess[str]:
+    """Run Dagster's own command line in the checkout."""
+    command = Path(sys.executable).with_name("dg")
+    return subprocess.run(
+        [str(command), *args], cwd=ROOT, capture_output=True, text=True, check=False, timeout=120
+    )
+
+
+def test_loading_needs_no_network_no_key_and_no_data_folder(tmp_path: Path) -> None:
+    """Importing the definitions in an empty folder with an empty environment makes nothing."""
+    done = subprocess.run(
+        [sys.executable, "-c", LOAD_WITH_NOTHING],
+        cwd=tmp_path,
+        env={"PATH": os.environ["PATH"], "HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    assert list(tmp_path.glob("data*")) == []
+
+
+def test_everything_resolves() -> None:
+    """Every asset, check, job, schedule and sensor finds what it refers to."""
+    dg.Definitions.validate_loadable(build_defs(Settings()))
+
+
+def test_the_five_assets_are_there() -> None:
+    """The graph has the assets of the design, in its order."""
+    assert {spec.key.to_user_string() for spec in specs()} == set(ASSETS)
+    deps = {
+        spec.key.to_user_string(): {dep.asset_key.to_user_string() for dep in spec.deps}
+        for spec in specs()
+    }
+    assert deps == {
+        "prompts": set(),
+        "plan": {"prompts"},
+        "images": {"plan"},
+        "image_metadata": {"plan", "images"},
+        "gallery": {"image_metadata"},
+    }
+
+
+@pytest.mark.parametrize("name", ASSETS)
+def test_an_asset_says_what_it_is(name: str) -> None:
+    """Description, group, kinds, owners and code version are what the UI shows."""
+    spec = next(spec for spec in specs() if spec.key == dg.AssetKey(name))
+    assert spec.description is not None
+    assert len(spec.description.split()) >= 30
+    assert spec.group_name == "dataset"
+    assert spec.kinds
+    assert spec.owners == ["team:wan-pipeline"]
+    assert spec.code_version
+    assert isinstance(spec.partitions_def, dg.DynamicPartitionsDefinition)
+    assert spec.partitions_def.name == "prompt_set"
+
+
+def test_only_images_is_fenced_by_the_pool_and_nothing_paid_is_automatic() -> None:
+    """The account's pool belongs to the one asset that buys, which starts by itself never."""
+    graph = defs.resolve_asset_graph()
+    pools = {key.to_user_string(): graph.get(key).pools for key in graph.get_all_asset_keys()}
+    assert pools == {name: {"wan_api"} if name == "images" else set() for name in ASSETS}
+    automatic = {spec.key.to_user_string() for spec in specs() if spec.automation_condition}
+    assert automatic == {"gallery"}
+
+
+def test_schedules_and_sensors_exist_and_are_off() -> None:
+    """Nothing runs by itself until a person switches it on."""
+    schedules = {
+        schedule.name: schedule
+        for schedule in (
+            defs.resolve_schedule_def(name)
+            for name in ("daily_plan", "nightly_build", "hourly_recovery")
+        )
+    }
+    assert {name: schedule.cron_schedule for name, schedule in schedules.items()} == {
+        "daily_plan": "30 1 * * *",
+        "nightly_build": "0 2 * * *",
+        "hourly_recovery": "0 * * * *",
+    }
+    assert {schedule.execution_timezone for schedule in schedules.values()} == {"UTC"}
+    sensors = [defs.resolve_sensor_def(name) for name in ("new_prompt_files", "follow_up")]
+    assert {each.default_status.value for each in [*schedules.values(), *sensors]} == {"STOPPED"}
+    repository = defs.get_repository_def()
+    assert {sensor.name for sensor in repository.sensor_defs} == {"new_prompt_files", "follow_up"}
+
+
+def test_jobs_say_whether_they_spend() -> None:
+    """The description of every job tells what it costs."""
+    words = {"build_dataset": "Spends", "plan_only": "Free", "recover": "Never", "publish": "Free"}
+    for name, word in words.items():
+        assert word in (defs.resolve_job_def(name).description or "")
+
+
+def test_only_the_last_check_blocks() -> None:
+    """A blocking check earlier would cost the user what succeeded."""
+    graph = defs.resolve_asset_graph()
+    blocking = {key.name for key in graph.asset_check_keys if graph.get(key).blocking}
+    assert blocking == {"every_request_stored"}
+    checks = {(key.asset_key.to_user_string(), key.name) for key in graph.asset_check_keys}
+    assert checks == {
+        ("prompts", "no_rejects"),
+        ("plan", "seeds_are_reproducible"),
+        ("image_metadata", "image_count_is_sum_of_n"),
+        ("image_metadata", "cost_is_within_plan"),
+        ("image_metadata", "sizes_are_as_requested"),
+        ("image_metadata", "no_duplicate_images"),
+        ("gallery", "every_request_stored"),
+    }
+
+
+@pytest.mark.slow
+def test_dagsters_own_command_line_knows_the_project() -> None:
+    """`dg check defs` and `dg list defs` work in a checkout."""
+    checked = dg_command("check", "defs")
+    assert checked.returncode == 0, checked.stdout + checked.stderr
+    listed = dg_command("list", "defs", "--json")
+    assert listed.returncode == 0, listed.stderr
+    for name in (*ASSETS, "build_dataset", "nightly_build", "new_prompt_files"):
+        assert f'"{name}"' in listed.stdout

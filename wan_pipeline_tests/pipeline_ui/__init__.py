@@ -1,0 +1,1 @@
+"""The pipeline under `dagster dev`, through its API and in a browser."""
