@@ -180,6 +180,8 @@ class Built:
         table.add_column(overflow="fold")
         new = f"{self.stored} new, {self.standing.images_stored} in all"
         table.add_row("images", new)
+        if short := self.standing.images_short:
+            table.add_row("images missing", f"{short}: their requests brought fewer than asked for")
         table.add_row("cost of this run", usd(self.cost_usd))
         if set_aside := sum((each.reserved_usd for each in self.unfinished), ZERO):
             table.add_row("set aside", f"{usd(set_aside)} for requests in flight or unknown")

@@ -147,7 +147,10 @@ def _nothing_to_do(wan: WanResource, name: str) -> str | None:
     folder = wan.layout.tables(name)
     if not ((folder / PLAN_FILE).exists() and (folder / REQUESTS_FILE).exists()):
         return "it has no plan yet; materialize `plan`, or switch the sensor on"
-    plan = Plan.from_json((folder / PLAN_FILE).read_text())
+    try:
+        plan = Plan.from_json((folder / PLAN_FILE).read_text())
+    except (ValueError, TypeError, KeyError):
+        return "its plan is of another version; materialize `plan`, or switch daily_plan on"
     with wan.ledger() as ledger:
         standing = standing_of(folder / REQUESTS_FILE, ledger)
     if standing.in_flight:

@@ -126,6 +126,13 @@ class WanResource(dg.ConfigurableResource):
         Raises:
             ConfigurationError: the key or the price is missing; nothing was sent.
         """
+        settings = self.settings()
+        settings.api_key()
+        if settings.account().price_usd is None:
+            raise ConfigurationError(
+                f"profile {self.profile} has no published price per image, so nothing is bought:"
+                " set WAN_PRICE_USD to the price that your account pays, then run again"
+            )
 
         async def batch(ports: Ports, terms: Terms) -> BatchReport:
             return await run_batch(
@@ -196,11 +203,6 @@ def emulator_plan(settings: Settings) -> EmulatorPlan:
 
 def _terms(settings: Settings, *, base_url: str, prompt_set: str) -> Terms:
     account = settings.account()
-    if account.price_usd is None:
-        raise ConfigurationError(
-            f"profile {account.name.value} has no published price per image, so nothing is"
-            " bought: set WAN_PRICE_USD to the price that your account pays, then run again"
-        )
     return Terms(
         profile=account.name.value,
         dialect=account.dialect,

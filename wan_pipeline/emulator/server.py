@@ -17,8 +17,8 @@ from wan_pipeline.emulator.endpoint import Endpoint, listen
 from wan_pipeline.emulator.leases import Leases
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     import socket
+    from collections.abc import Callable
     from pathlib import Path
 
     from wan_pipeline.emulator.plan import EmulatorPlan

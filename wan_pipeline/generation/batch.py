@@ -272,6 +272,7 @@ def _resumed(purchase: Purchase) -> Submitted:
     return Submitted(
         key=purchase.key,
         n=purchase.n,
+        price_usd=purchase.price_usd,
         task_id=purchase.task_id,
         submitted_at=purchase.submitted_at,
         deadline_at=purchase.deadline_at,

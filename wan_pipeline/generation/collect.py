@@ -157,7 +157,7 @@ class Collector:
             self._tally.cost_usd += answer.cost_usd
 
     async def _succeeded(self, submitted: Submitted, answer: TaskAnswer) -> None:
-        cost, source = self._cost(answer)
+        cost, source = self._cost(answer, submitted.price_usd)
         await self._ports.ledger.succeeded(
             submitted.key,
             self._ports.owner,
@@ -183,11 +183,11 @@ class Collector:
                 " asked for",
             )
 
-    def _cost(self, answer: TaskAnswer) -> tuple[Decimal, str]:
-        """The reported cost, else the table's price for each image received."""
+    def _cost(self, answer: TaskAnswer, price_usd: Decimal) -> tuple[Decimal, str]:
+        """The reported cost, else the intent's price for each image received."""
         if answer.cost_usd is not None:
             return answer.cost_usd, "reported"
-        return self._terms.price_usd * len(answer.images), "price_table"
+        return price_usd * len(answer.images), "price_table"
 
     # --- images ---
 

@@ -45,6 +45,7 @@ class Standing:
         lost: paid, and at least one image can no longer arrive; no other one is waited for.
         images_stored: images on disk.
         images_to_buy: images of `to_buy`.
+        images_short: images that complete requests brought fewer than they asked for.
     """
 
     stored: int = 0
@@ -55,6 +56,7 @@ class Standing:
     lost: int = 0
     images_stored: int = 0
     images_to_buy: int = 0
+    images_short: int = 0
 
     @property
     def requests(self) -> int:
@@ -158,12 +160,15 @@ def standing_of(requests_path: Path, ledger: Ledger) -> Standing:
             for record in images.get(request_id, [])
             if purchase is not None and record.attempt == purchase.attempt
         ]
-        counts["images_stored"] += sum(record.state == "stored" for record in records)
+        stored = sum(record.state == "stored" for record in records)
+        counts["images_stored"] += stored
         lost = any(record.state == "lost" for record in records)
         place = _place(purchase.state if purchase else PurchaseState.PLANNED, lost=lost)
         counts[place] += 1
         if place == "to_buy":
             counts["images_to_buy"] += n
+        if place == "stored":
+            counts["images_short"] += max(n - stored, 0)
     return Standing(**counts)
 
 

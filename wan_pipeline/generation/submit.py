@@ -17,12 +17,13 @@ from wan_pipeline.wan.answers import (
     CreateThrottled,
     TaskAnswer,
 )
-from wan_pipeline.wan.errors import StopReason
+from wan_pipeline.wan.errors import ConfigurationError, StopReason
 from wan_pipeline.wan.profiles import RequestForm
 
 if TYPE_CHECKING:
     from collections.abc import Generator
     from datetime import datetime
+    from decimal import Decimal
 
     from wan_pipeline.generation.progress import Tally
     from wan_pipeline.generation.stop import Stop
@@ -40,10 +41,22 @@ OTHER_FORM = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Submitted:
-    """A purchase with a task at the provider; `task` is the create's answer, if it was ours."""
+    """A purchase with a task at the provider.
+
+    Attributes:
+        key: the purchase.
+        n: images asked for.
+        price_usd: per image, as it stood at the intent.
+        task_id: the provider's task.
+        submitted_at: when the create was accepted.
+        deadline_at: when the task's record and results die.
+        task: the create's answer, if it was this batch's.
+        ours: whether this batch bought it.
+    """
 
     key: PurchaseKey
     n: int
+    price_usd: Decimal
     task_id: str
     submitted_at: datetime
     deadline_at: datetime
@@ -150,7 +163,7 @@ class Submitter:
                 request_id=request_id,
                 request=request.canonical_json().decode(),
                 n=request.n,
-                price_usd=self._terms.price_usd,
+                price_usd=self._price(),
                 bought_by_set=self._terms.prompt_set,
                 dialect=self._terms.dialect,
                 form=form.value,
@@ -162,6 +175,14 @@ class Submitter:
         return standing or PurchaseKey(
             profile=self._terms.profile, request_id=request_id, attempt=1
         )
+
+    def _price(self) -> Decimal:
+        """Nothing is bought at a price that nobody knows."""
+        if self._terms.price_usd is None:
+            raise ConfigurationError(
+                "no price per image is known: set WAN_PRICE_USD, then run again"
+            )
+        return self._terms.price_usd
 
     async def _create(
         self, request: GenerationRequest, key: PurchaseKey, form: RequestForm
@@ -202,6 +223,7 @@ class Submitter:
                 return Submitted(
                     key=key,
                     n=request.n,
+                    price_usd=self._price(),
                     task_id=task.task_id,
                     submitted_at=self._ports.clock.now(),
                     deadline_at=deadline,

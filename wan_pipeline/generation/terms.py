@@ -32,7 +32,7 @@ class Terms:
         form: layout of the create body, or `auto`.
         first_form: what `auto` tries first.
         limits: what the account allows.
-        price_usd: per image.
+        price_usd: per image; None for a batch that only takes up what is paid for.
         result_lifetime_s: seconds until results die.
         task_patience_s: seconds that a run waits for one task.
         code_version: kept with every purchase.
@@ -51,7 +51,7 @@ class Terms:
     form: RequestForm
     first_form: RequestForm
     limits: Limits
-    price_usd: Decimal
+    price_usd: Decimal | None
     result_lifetime_s: float
     task_patience_s: float
     code_version: str

@@ -65,7 +65,8 @@ def plan(context: dg.AssetExecutionContext, wan: WanResource) -> dg.MaterializeR
         profile=account.name.value,
         planned_at=datetime.now(UTC),
         source_file=source.name,
-        source_mtime_ns=source.stat().st_mtime_ns,
+        # A file that changed after its rows were read counts as changed.
+        source_mtime_ns=min(source.stat().st_mtime_ns, (folder / PROMPTS_FILE).stat().st_mtime_ns),
         rejections=pq.read_metadata(folder / REJECTS_FILE).num_rows,
         price_usd=account.price_usd,
         price_source=account.price_source,
