@@ -6,7 +6,12 @@ import os
 import shutil
 import subprocess
 
+import hypothesis
 import pytest
+
+# How long an example takes is a matter of the machine; what it shows is not.
+hypothesis.settings.register_profile("house", deadline=None, print_blob=True)
+hypothesis.settings.load_profile("house")
 
 # Settings of the person who runs the tests must not change what they test.
 for name in [name for name in os.environ if name.startswith(("WAN_", "DAGSTER_"))]:
