@@ -1,0 +1,27 @@
+"""An emulator at the highest speed-up and a workbench beside it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from wan_pipeline_tests.emulator_fixture import RunningEmulator
+from wan_pipeline_tests.generation.batch_fixture import Workbench
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+@pytest.fixture
+def emulator(tmp_path: Path) -> Iterator[RunningEmulator]:
+    """A running emulator with an empty book."""
+    with RunningEmulator(tmp_path / "emulator") as running:
+        yield running
+
+
+@pytest.fixture
+def bench(tmp_path: Path, emulator: RunningEmulator) -> Workbench:
+    """An empty ledger and store, and a client of that emulator."""
+    return Workbench(folder=tmp_path / "data", base_url=emulator.base_url)
