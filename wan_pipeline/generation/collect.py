@@ -251,9 +251,11 @@ class Collector:
         return self._ports.ledger.purchases([key.request_id])[key.request_id]
 
     async def _not_kept(self, key: PurchaseKey, record: ImageRecord, error: DownloadError) -> bool:
-        """Until its URL dies an image may still arrive; after that it is lost."""
-        gone = isinstance(error, UrlExpiredError)
-        if gone or self._ports.clock.now() >= record.url_expires_at:
+        """Until its URL must have died an image may still arrive; after that it is lost.
+
+        A host that answers "gone" before that time may be wrong, and asking again is free.
+        """
+        if self._ports.clock.now() >= record.url_expires_at:
             state = ImageState.LOST
         elif isinstance(error, DamagedImageDownloadError):
             state = ImageState.DAMAGED

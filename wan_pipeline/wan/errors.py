@@ -9,7 +9,7 @@ Exceptions end a batch or an exchange; what happens to one create is a value, no
     |   +-- PollError           the task goes on remotely; ask again later
     |   +-- DownloadError       the image is still at the provider while its URL lives
     |       +-- DamagedImageDownloadError  every attempt brought a broken image
-    |       +-- UrlExpiredError the provider answers that the URL is gone
+    |       +-- UrlExpiredError the host answers that the URL is gone
     |       +-- ForbiddenUrlError  the URL leads where we do not go; not fetched
     +-- AccountStopError        key, credit or model: no request of the batch can succeed
 """

@@ -62,7 +62,6 @@ LEFT = Standing(state="submitted", images=(), spent=NOTHING, reserved=ONE)
 STUCK = Standing(state="submitted", images=(), spent=NOTHING, reserved=ONE, bill=NOTHING)
 DAMAGED = Standing(state="succeeded", images=("damaged",))
 NOT_FETCHED = Standing(state="succeeded", images=("expected",))
-LOST = Standing(images=("lost",))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -230,7 +229,7 @@ ROWS = (
     fetched_next_time(K.REDIRECT_LOOP, NOT_FETCHED),
     fetched_next_time(K.SLOW_DOWNLOAD, NOT_FETCHED, hasty=True),
     Row(kind=K.WRONG_SIZE_IMAGE, on="download"),
-    Row(kind=K.EXPIRED_URL, on="download", now=LOST, complete=False),
+    fetched_next_time(K.EXPIRED_URL, NOT_FETCHED),
 )
 
 

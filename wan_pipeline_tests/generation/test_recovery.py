@@ -70,7 +70,12 @@ async def test_task_without_an_end_expires_with_its_results(
 
 
 @pytest.mark.parametrize(
-    ("kind", "before"), [(K.TRUNCATED_IMAGE, "damaged"), (K.ERROR_503_BEFORE, "expected")]
+    ("kind", "before"),
+    [
+        (K.TRUNCATED_IMAGE, "damaged"),
+        (K.ERROR_503_BEFORE, "expected"),
+        (K.EXPIRED_URL, "expected"),
+    ],
 )
 async def test_image_is_lost_when_its_url_has_died(
     kind: FaultKind, before: str, emulator: RunningEmulator, bench: Workbench

@@ -38,7 +38,7 @@ FAULTS = (
     fault(FaultKind.ERROR_500_AFTER, "doubtful"),
     fault(FaultKind.MISSING_IMAGES, "short"),
     fault(FaultKind.WRONG_SIZE_IMAGE, "large"),
-    Fault(kind=FaultKind.EXPIRED_URL, prompt_contains="gone", every=2),
+    Fault(kind=FaultKind.EXPIRED_URL, prompt_contains="gone", after=1),
 )
 
 
@@ -85,7 +85,7 @@ def test_the_run_is_red_after_everything_is_kept_and_shown(troubled: Troubled) -
 
 
 def test_every_request_that_is_not_complete_is_named_with_its_state(troubled: Troubled) -> None:
-    """Failed, unknown and lost ones; the short one is complete, its missing images are not."""
+    """Failed, unknown and unfetched ones; the short one is complete, its missing images are not."""
     site = troubled.site
     with site.ledger() as ledger:
         found = unfinished_of(site.layout.tables("troubled") / REQUESTS_FILE, ledger)
@@ -93,7 +93,7 @@ def test_every_request_that_is_not_complete_is_named_with_its_state(troubled: Tr
         "b-broken": "failed",
         "c-forbidden": "failed",
         "d-doubtful": "unknown",
-        "g-gone": "lost",
+        "g-gone": "succeeded",
     }
     assert all(each.reason for each in found)
     assert {each.prompt_id: each.reserved_usd for each in found if each.reserved_usd} == {
@@ -139,7 +139,7 @@ def test_the_other_checks_see_what_is_theirs(troubled: Troubled) -> None:
 
 
 def test_the_metadata_has_every_image_that_arrived(troubled: Troubled) -> None:
-    """Also the one of a wrong size and the one whose neighbour is lost."""
+    """Also the one of a wrong size and the one whose neighbour is missing."""
     rows = troubled.site.rows("troubled")
     images = [(row["prompt_id"], row["image_index"]) for row in rows]
     assert sorted(images)[:2] == [("a-good", 0), ("a-good", 1)]
@@ -151,7 +151,7 @@ def test_the_metadata_has_every_image_that_arrived(troubled: Troubled) -> None:
 
 
 def test_rows_sum_to_what_was_paid_for_them(troubled: Troubled) -> None:
-    """A lost image's cost is borne by its request's other one: rows sum to the money spent."""
+    """A missing image's cost is borne by its request's other one: rows sum to the money spent."""
     rows = troubled.site.rows("troubled")
     with troubled.site.ledger() as ledger:
         spent, reserved = ledger.spent(), ledger.reserved()
@@ -170,7 +170,7 @@ def test_the_gallery_names_what_is_not_there(troubled: Troubled) -> None:
 
 
 def test_nothing_is_bought_again_by_itself(troubled: Troubled) -> None:
-    """The next run sends no create: failed, unknown, lost and short ones wait for a person."""
+    """The next run sends no create: failed, unknown and short ones wait for a person."""
     assert troubled.bill["creates_received"] == troubled.bill_after_first["creates_received"]
     assert troubled.bill["usd"] == troubled.bill_after_first["usd"]
     assert not troubled.again.outcome.success
