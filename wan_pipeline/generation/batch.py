@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from wan_pipeline.generation.collect import Collector
 from wan_pipeline.generation.pacing import Window
 from wan_pipeline.generation.progress import BatchReport, Progress, SilentProgress, Tally
 from wan_pipeline.generation.stop import Stop
 from wan_pipeline.generation.submit import Submitted, Submitter
+from wan_pipeline.ledger.errors import LedgerUnavailableError, TransitionError
 from wan_pipeline.ledger.states import PurchaseState
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator
+    from collections.abc import Collection, Coroutine, Iterable, Iterator
 
     from wan_pipeline.generation.terms import Ports, Terms
     from wan_pipeline.ledger.records import Purchase
@@ -212,7 +214,11 @@ class _Batch:
             await asyncio.wait([buying])
 
     async def _submit(self, group: asyncio.TaskGroup, request: GenerationRequest) -> None:
-        bought = await self.submitter.submit(request)
+        try:
+            bought = await self.submitter.submit(request)
+        except TransitionError:
+            self.tally.problems["taken over by another run"] += 1
+            bought = None
         if isinstance(bought, Submitted):
             group.create_task(self._collect(bought))
         else:
@@ -229,10 +235,19 @@ class _Batch:
 
     async def _collect(self, submitted: Submitted) -> None:
         self.progress.update(self.tally)
-        self._count(complete=await self.collector.collect(submitted))
+        await self._follow(self.collector.collect(submitted))
 
     async def _fetch(self, purchase: Purchase) -> None:
-        self._count(complete=await self.collector.fetch(purchase.key))
+        await self._follow(self.collector.fetch(purchase.key))
+
+    async def _follow(self, end: Coroutine[Any, Any, bool]) -> None:
+        """Count how a purchase ended; one that another run took over is that run's to end."""
+        try:
+            complete = await end
+        except TransitionError:
+            self.tally.problems["taken over by another run"] += 1
+            complete = False
+        self._count(complete=complete)
 
     def _count(self, *, complete: bool) -> None:
         if complete:
@@ -262,7 +277,9 @@ class _Batch:
     async def _heartbeat(self) -> None:
         while True:
             await asyncio.sleep(RENEW_EVERY_S)
-            await self.ports.ledger.renew(self.ports.owner)
+            # A beat that fails is no reason to fall silent: the next one may still be in time.
+            with suppress(LedgerUnavailableError):
+                await self.ports.ledger.renew(self.ports.owner)
 
 
 def _resumed(purchase: Purchase) -> Submitted:

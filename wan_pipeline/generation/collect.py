@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from wan_pipeline.generation.pacing import Pacer
 from wan_pipeline.generation.polling import PollSchedule
 from wan_pipeline.ledger.states import ImageState
-from wan_pipeline.wan.answers import TaskAnswer, TaskMissing, TaskState
+from wan_pipeline.wan.answers import ApiError, ErrorKind, TaskAnswer, TaskMissing, TaskState
 from wan_pipeline.wan.errors import (
     AccountStopError,
     DamagedImageDownloadError,
@@ -69,7 +69,9 @@ class Collector:
             await self._window.leave()
         if answer is None:
             return False
-        if answer.state is TaskState.FAILED or not self._usable(answer):
+        if self._is_empty(answer):
+            return await self._brought_nothing(submitted, answer)
+        if answer.state is TaskState.FAILED or not answer.images:
             await self._failed(submitted, answer)
             return False
         await self._succeeded(submitted, answer)
@@ -101,18 +103,19 @@ class Collector:
                 self._stop.set(error.reason, error.detail)
                 return self._left("not polled: the account was stopped")
             except PollError:
+                if clock.now() >= submitted.deadline_at:
+                    return await self._expired(submitted.key, "could not be polled")
                 return self._left("could not be polled")
-            if isinstance(answer, TaskMissing):
-                missing += 1
-            elif answer.state is not TaskState.RUNNING:
+            if isinstance(answer, TaskAnswer) and answer.state is not TaskState.RUNNING:
                 self._learn(submitted)
                 return answer
+            missing += isinstance(answer, TaskMissing)
+            why = "not known to the provider" if missing else "still running"
             if clock.now() >= submitted.deadline_at:
-                return await self._expired(submitted.key, missing=missing > 0)
-            if missing >= MISSING_POLLS:
-                return self._left("not known to the provider")
-            if clock.monotonic() - began > self._terms.task_patience_s:
-                return self._left("still running")
+                return await self._expired(submitted.key, why)
+            impatient = clock.monotonic() - began > self._terms.task_patience_s
+            if missing >= MISSING_POLLS or impatient:
+                return self._left(why)
 
     def _learn(self, submitted: Submitted) -> None:
         """Only tasks that this run watched from the start teach how long tasks take."""
@@ -124,8 +127,7 @@ class Collector:
     def _left(self, why: str) -> None:
         self._tally.problems[f"left to the next run: {why}"] += 1
 
-    async def _expired(self, key: PurchaseKey, *, missing: bool) -> None:
-        why = "unknown to the provider" if missing else "still running"
+    async def _expired(self, key: PurchaseKey, why: str) -> None:
         await self._ports.ledger.expired(
             key, self._ports.owner, f"{why} when its result's lifetime ended"
         )
@@ -133,28 +135,39 @@ class Collector:
 
     # --- ends of a task ---
 
-    def _usable(self, answer: TaskAnswer) -> bool:
-        return bool(answer.images) or not answer.foreign_items
+    def _is_empty(self, answer: TaskAnswer) -> bool:
+        """Done, by its word, and without any result that we can read."""
+        done = answer.state is TaskState.SUCCEEDED
+        return done and not answer.images and not answer.foreign_items
+
+    async def _brought_nothing(self, submitted: Submitted, answer: TaskAnswer) -> bool:
+        """A task that costs nothing has failed; else its images may be where we cannot read."""
+        if answer.cost_usd == 0:
+            await self._failed(submitted, answer)
+        elif self._ports.clock.now() >= submitted.deadline_at:
+            await self._expired(submitted.key, "done, without an image that we can read,")
+        else:
+            self._left("done, without an image that we can read")
+        return False
 
     async def _failed(self, submitted: Submitted, answer: TaskAnswer) -> None:
-        error = answer.error
-        code = error.code if error else WRONG_TYPE
-        message = (
-            error.message
-            if error
-            else f"results of type {', '.join(answer.foreign_items)}, no image"
-        )
+        error, cost, source = answer.error, answer.cost_usd, "reported"
+        if error is None:
+            error = _no_image(answer)
+        if cost is None and answer.foreign_items:  # something was made, so it is billed
+            cost, source = submitted.price_usd * len(answer.foreign_items), "price_table"
         await self._ports.ledger.failed(
             submitted.key,
             self._ports.owner,
-            code=code,
-            message=message,
-            kind=error.kind if error else WRONG_TYPE,
-            cost_usd=answer.cost_usd,
+            code=error.code,
+            message=error.message,
+            kind=error.kind,
+            cost_usd=cost,
+            cost_source=source,
             final_answer=answer.raw,
         )
-        if answer.cost_usd and submitted.ours:
-            self._tally.cost_usd += answer.cost_usd
+        if cost and submitted.ours:
+            self._tally.cost_usd += cost
 
     async def _succeeded(self, submitted: Submitted, answer: TaskAnswer) -> None:
         cost, source = self._cost(answer, submitted.price_usd)
@@ -266,3 +279,11 @@ class Collector:
             key, self._ports.owner, record.image_index, state, problem=str(error)
         )
         return False
+
+
+def _no_image(answer: TaskAnswer) -> ApiError:
+    """Why a task that is done has failed all the same."""
+    if answer.foreign_items:
+        message = f"results of type {', '.join(answer.foreign_items)}, no image"
+        return ApiError(code=WRONG_TYPE, message=message, kind=ErrorKind.OTHER)
+    return ApiError(code="no_image", message="done, for nothing", kind=ErrorKind.OTHER)

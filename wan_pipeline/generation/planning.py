@@ -203,6 +203,7 @@ def unfinished_of(requests_path: Path, ledger: Ledger) -> list[UnfinishedRequest
 
 _WAITING = {
     PurchaseState.PLANNED: "not bought yet",
+    PurchaseState.INTENT: "its create is on its way",
     PurchaseState.SUBMITTED: "at the provider; the next run fetches it",
     PurchaseState.SUCCEEDED: "paid and done at the provider; the next run fetches its images",
 }

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from wan_pipeline.generation.pacing import Pacer
+from wan_pipeline.ledger.errors import LedgerUnavailableError
 from wan_pipeline.ledger.records import Intention, Purchase, PurchaseKey
 from wan_pipeline.wan.answers import (
     CreateAccepted,
@@ -15,6 +16,7 @@ from wan_pipeline.wan.answers import (
     CreateNotSent,
     CreateRefused,
     CreateThrottled,
+    ErrorKind,
     TaskAnswer,
 )
 from wan_pipeline.wan.errors import ConfigurationError, StopReason
@@ -29,10 +31,11 @@ if TYPE_CHECKING:
     from wan_pipeline.generation.stop import Stop
     from wan_pipeline.generation.terms import Ports, Terms
     from wan_pipeline.prompts.request import GenerationRequest
-    from wan_pipeline.wan.answers import CreateOutcome
+    from wan_pipeline.wan.answers import ApiError, CreateOutcome
 
 __all__ = ["Submitted", "Submitter"]
 
+LEDGER_WAITS_S = (1.0, 5.0, 15.0, 30.0)  # beside the database's own patience
 OTHER_FORM = {
     RequestForm.FLAT: RequestForm.WRAPPED,
     RequestForm.WRAPPED: RequestForm.FLAT,
@@ -84,6 +87,7 @@ class Submitter:
             self._form = RequestForm(remembered) if remembered else terms.first_form
         self._in_doubt = 0
         self._unsent = 0
+        self._refused = 0
         self._refusing_since: float | None = None
         self._sending: set[asyncio.Task[Submitted | Purchase | None]] = set()
         self._committed: set[asyncio.Task[Any]] = set()  # between their intent and its outcome
@@ -213,13 +217,10 @@ class Submitter:
         ledger, owner = self._ports.ledger, self._ports.owner
         match outcome:
             case CreateAccepted(task=task):
-                deadline = await ledger.submitted(
-                    key,
-                    owner,
-                    task_id=task.task_id,
-                    lifetime_s=self._terms.result_lifetime_s,
-                )
+                deadline = await self._keep_task(key, task.task_id)
                 await self._learn(form)
+                if deadline is None:
+                    return None
                 return Submitted(
                     key=key,
                     n=request.n,
@@ -236,8 +237,8 @@ class Submitter:
             case CreateNotSent(reason=reason):
                 await ledger.not_sent(key, owner, reason)
                 self._unreached(reason)
-            case CreateDoubtful(reason=reason):
-                await ledger.unknown(key, owner, reason)
+            case CreateDoubtful(reason=reason, answer=answer):
+                await ledger.unknown(key, owner, reason, answer=answer)
                 self._doubted(reason)
             case CreateRefused(error=error, stop=stop):
                 self._unsent = 0
@@ -248,11 +249,40 @@ class Submitter:
                     await ledger.refused(
                         key, owner, code=error.code, message=error.message, kind=error.kind
                     )
+                    self._was_refused(error)
         return None
+
+    async def _keep_task(self, key: PurchaseKey, task_id: str) -> datetime | None:
+        """Make a paid task's id durable; a ledger that cannot be written is tried again."""
+        ledger, waits = self._ports.ledger, iter(LEDGER_WAITS_S)
+        while True:
+            try:
+                return await ledger.submitted(
+                    key,
+                    self._ports.owner,
+                    task_id=task_id,
+                    lifetime_s=self._terms.result_lifetime_s,
+                )
+            except LedgerUnavailableError as error:
+                wait = next(waits, None)
+                if wait is None:
+                    raise LedgerUnavailableError(
+                        f"request {key.request_id} is task {task_id} at the provider, and that"
+                        f" could not be written down: {error}. Keep this line: the task is paid"
+                    ) from error
+                await self._ports.clock.sleep(wait)
+
+    def _was_refused(self, error: ApiError) -> None:
+        """A provider that refuses everything refuses us, not the requests."""
+        if error.kind is ErrorKind.MODERATION:
+            return
+        self._refused += 1
+        if self._refused >= self._terms.refused_in_a_row:
+            self._stop.set(StopReason.REFUSALS, f"{self._refused} creates in a row: {error}")
 
     async def _learn(self, form: RequestForm) -> None:
         """An accepted create ends every streak and proves its form."""
-        self._in_doubt = self._unsent = 0
+        self._in_doubt = self._unsent = self._refused = 0
         self._refusing_since = None
         self._pacer.went_well()
         if not self.understood:

@@ -38,6 +38,7 @@ class Terms:
         code_version: kept with every purchase.
         prompt_set: who buys.
         unknown_in_a_row: creates without a known outcome after which submitting stops.
+        refused_in_a_row: refusals without an acceptance after which submitting stops.
         unsent_in_a_row: creates that found no connection after which submitting stops.
         throttle_patience_s: seconds of refusals (429) without one acceptance until it stops.
         pause_first_s: first pause after a 429 without Retry-After or a failed connection; doubled.
@@ -57,6 +58,7 @@ class Terms:
     code_version: str
     prompt_set: str
     unknown_in_a_row: int = 3
+    refused_in_a_row: int = 10
     unsent_in_a_row: int = 6
     throttle_patience_s: float = 900.0
     pause_first_s: float = 1.0

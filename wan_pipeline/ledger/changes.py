@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 __all__ = [
     "append_event",
     "finish_if_settled",
+    "holder_of_task",
     "intend",
     "latest",
     "move",
@@ -34,6 +35,7 @@ __all__ = [
 ]
 
 ZERO = Decimal(0)
+NAMED_AT_ONCE = 500
 _PURCHASES = schema.purchases.c
 _IMAGES = schema.images.c
 _OWNER_COLUMNS = (
@@ -53,6 +55,18 @@ def latest(connection: sa.Connection, profile: str, request_id: str) -> Purchase
         .limit(1)
     ).first()
     return Purchase.from_row(row) if row else None
+
+
+def holder_of_task(connection: sa.Connection, profile: str, task_id: str) -> PurchaseKey | None:
+    """The purchase that a task belongs to, or None."""
+    row = connection.execute(
+        sa.select(_PURCHASES.request_id, _PURCHASES.attempt).where(
+            _PURCHASES.profile == profile, _PURCHASES.task_id == task_id
+        )
+    ).first()
+    if row is None:
+        return None
+    return PurchaseKey(profile=profile, request_id=row.request_id, attempt=row.attempt)
 
 
 def intend(
@@ -238,10 +252,13 @@ def take_over(
         now: the time.
     """
     unfinished = [state.value for state in PurchaseState if state.unfinished]
+    # Many at once are cheaper to read than to name, and no database takes any number of names.
+    few = request_ids is not None and len(request_ids) <= NAMED_AT_ONCE
+    named = (_PURCHASES.request_id.in_(request_ids or ()),) if few else ()
     rows = connection.execute(
         sa.select(schema.purchases, *_OWNER_COLUMNS)
         .join(schema.owners, schema.owners.c.owner_id == _PURCHASES.owner_id, isouter=True)
-        .where(_PURCHASES.profile == profile, _PURCHASES.state.in_(unfinished))
+        .where(_PURCHASES.profile == profile, _PURCHASES.state.in_(unfinished), *named)
         .order_by(sa.nulls_last(_PURCHASES.deadline_at), _PURCHASES.request_id)
     ).all()
     alive: dict[str, bool] = {owner.owner_id: True}

@@ -143,27 +143,43 @@ class Ledger:
             error_kind=kind,
         )
 
-    async def unknown(self, key: PurchaseKey, owner: Owner, reason: str) -> None:
-        """A task may exist; the price stays reserved."""
-        await self._move(key, PurchaseState.UNKNOWN, owner, detail=reason, error_message=reason)
+    async def unknown(
+        self, key: PurchaseKey, owner: Owner, reason: str, *, answer: str = ""
+    ) -> None:
+        """A task may exist; the price stays reserved. What was answered stays in the history."""
+        detail = f"{reason}; answered: {answer}" if answer else reason
+        await self._move(key, PurchaseState.UNKNOWN, owner, detail=detail, error_message=reason)
 
     async def submitted(
         self, key: PurchaseKey, owner: Owner, *, task_id: str, lifetime_s: float
-    ) -> datetime:
-        """The provider has a task; to be durable before its first poll. Returns the deadline."""
+    ) -> datetime | None:
+        """The provider has a task; to be durable before its first poll.
+
+        Returns:
+            The task's deadline; or None when the task already belongs to another request: then
+            this one is `unknown`, since one task cannot be the result of two purchases.
+        """
         now = self._now()
         deadline = now + timedelta(seconds=lifetime_s)
-        await self._move(
-            key,
-            PurchaseState.SUBMITTED,
-            owner,
-            detail=task_id,
-            task_id=task_id,
-            submitted_at=now,
-            deadline_at=deadline,
-            error_message=None,
-        )
-        return deadline
+
+        def change(connection: sa.Connection) -> datetime | None:
+            holder = changes.holder_of_task(connection, key.profile, task_id)
+            move = partial(changes.move, connection, key, owner_id=owner.owner_id, now=now)
+            if holder is not None and holder != key:
+                reason = f"the provider named task {task_id} of request {holder.request_id}"
+                move(PurchaseState.UNKNOWN, detail=reason, error_message=reason)
+                return None
+            move(
+                PurchaseState.SUBMITTED,
+                detail=task_id,
+                task_id=task_id,
+                submitted_at=now,
+                deadline_at=deadline,
+                error_message=None,
+            )
+            return deadline
+
+        return await self._apply(change)
 
     async def failed(
         self,
@@ -175,6 +191,7 @@ class Ledger:
         kind: str,
         cost_usd: Decimal | None,
         final_answer: str,
+        cost_source: str = "reported",
     ) -> None:
         """The task failed; its price is released unless the provider reports a cost."""
         await self._move(
@@ -184,7 +201,7 @@ class Ledger:
             detail=f"{code}: {message}",
             reserved_usd=ZERO,
             cost_usd=cost_usd or ZERO,
-            cost_source="reported" if cost_usd else None,
+            cost_source=cost_source if cost_usd else None,
             completed_at=self._now(),
             error_code=code,
             error_message=message,

@@ -44,8 +44,10 @@ TRANSITIONS: dict[PurchaseState, frozenset[PurchaseState]] = {
             PurchaseState.SUBMITTED,
         }
     ),
-    # A late answer to its own create may still resolve an unknown.
-    PurchaseState.UNKNOWN: frozenset({PurchaseState.SUBMITTED}),
+    # A late answer to its own create may still resolve an unknown, either way.
+    PurchaseState.UNKNOWN: frozenset(
+        {PurchaseState.SUBMITTED, PurchaseState.PLANNED, PurchaseState.REFUSED}
+    ),
     PurchaseState.SUBMITTED: frozenset(
         {PurchaseState.SUCCEEDED, PurchaseState.FAILED, PurchaseState.EXPIRED}
     ),

@@ -104,7 +104,7 @@ class GroupCommitWriter:
 def _explained(error: Exception) -> Exception:
     if isinstance(error, DBAPIError):
         return LedgerUnavailableError(
-            f"the ledger could not be written: {error.orig}. Nothing was lost: what is paid for is"
-            " at the provider. Free space or repair the data folder, then run again"
+            f"the ledger could not be written: {error.orig}. Free space or repair the data"
+            " folder, then run again: finished tasks are at the provider for their lifetime"
         )
     return error

@@ -152,9 +152,13 @@ class CreateNotSent:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CreateDoubtful:
-    """A task may or may not exist. Never sent again by a machine."""
+    """A task may or may not exist. Never sent again by a machine.
+
+    `answer` is the beginning of what the provider said, for whoever looks into it.
+    """
 
     reason: str
+    answer: str = ""
 
 
 CreateOutcome = CreateAccepted | CreateRefused | CreateThrottled | CreateNotSent | CreateDoubtful

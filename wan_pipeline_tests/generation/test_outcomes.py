@@ -183,7 +183,8 @@ ROWS = (
     fewer(K.ENTRY_WITHOUT_URL),
     fewer(K.ENTRY_WITH_EMPTY_URL),
     fewer(K.VIDEO_ENTRY),
-    Row(kind=K.MISSING_IMAGES, now=Standing(images=(), spent=NOTHING, bill=NOTHING)),
+    # Done, for nothing, at no cost: there is no image to keep.
+    Row(kind=K.MISSING_IMAGES, now=FAILED, complete=False),
     Row(kind=K.VIDEO_ENTRY, now=FAILED, complete=False),
     Row(
         kind=K.TOO_MANY_IMAGES,

@@ -47,7 +47,7 @@ def two_hours_later(bench: Workbench) -> None:
     ("fault", "reason"),
     [
         (Fault(kind=K.STUCK_TASK), "still running"),
-        (Fault(kind=K.UNKNOWN_TASK), "unknown to the provider"),
+        (Fault(kind=K.UNKNOWN_TASK), "not known to the provider"),
     ],
 )
 async def test_task_without_an_end_expires_with_its_results(

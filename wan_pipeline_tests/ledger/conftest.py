@@ -89,7 +89,9 @@ class Life:
             case PurchaseState.UNKNOWN:
                 await ledger.unknown(key, by, "timeout")
             case PurchaseState.SUBMITTED:
-                await ledger.submitted(key, by, task_id="t1", lifetime_s=3600)
+                await ledger.submitted(
+                    key, by, task_id=f"task-of-{key.request_id}", lifetime_s=3600
+                )
             case PurchaseState.FAILED:
                 await ledger.failed(
                     key, by, code="x", message="no", kind="other", cost_usd=None, final_answer=""

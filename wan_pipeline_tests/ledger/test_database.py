@@ -187,7 +187,7 @@ async def test_acknowledged_change_is_on_disk_for_another_connection(
     with sqlite3.connect(f"file:{tmp_path}/ledger.sqlite?mode=ro", uri=True) as connection:
         rows = connection.execute("SELECT state, task_id FROM purchases").fetchall()
     connection.close()
-    assert rows == [("submitted", "t1")]
+    assert rows == [("submitted", "task-of-r1")]
 
 
 async def test_cancelled_waiter_does_not_undo_its_change(life: Life) -> None:

@@ -116,7 +116,7 @@ async def test_late_answer_still_finds_its_own_unknown(life: Life, time: FakeTim
         (taken,) = await life.ledger.take_over(second)
         assert taken.state is S.UNKNOWN
     await life.go(S.SUBMITTED)
-    assert life.ledger.purchases()["r1"].task_id == "t1"
+    assert life.ledger.purchases()["r1"].task_id == "task-of-r1"
 
 
 async def test_only_the_requests_asked_for_are_taken(ledger: Ledger, life: Life) -> None:

@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 __all__ = ["Gateway"]
 
 CREATE_PATH = "/model/v1/generation"
-TASK_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,199}")
+TASK_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:+=~-]{0,199}")
 MAX_IMAGES = 64  # an answer with more is cut: the page's n ends at 4
 MAX_URL = 8192
 
@@ -53,7 +53,10 @@ SUCCEEDED_WORDS = frozenset({"completed", "complete", "success", "succeeded", "d
 FAILED_WORDS = frozenset({"failed", "failure", "error", "cancelled", "canceled"})
 MISSING_WORD = "unknown"  # a task that never existed or is no longer kept
 GROUP_KEYS = ("content", "results")  # where a group of results keeps its entries
-ID_KEYS = ("id", "task_id")
+ID_KEYS = ("id", "task_id", "taskId", "job_id", "jobId")
+NO_TASK_KEYS = frozenset({"error", "status"})  # objects that never describe a task
+FOREIGN_TYPES = frozenset({"video", "audio", "text"})  # any other word may still be an image
+KEPT_OF_DOUBT = 500  # characters of an unreadable answer, for the person who looks into it
 
 OK_STATUSES = frozenset({200, 201, 202})
 
@@ -109,7 +112,8 @@ class Gateway:
             if task is not None:
                 return CreateAccepted(task=task)
             if error is None or _names_an_id(document):
-                return CreateDoubtful(reason=f"status {reply.status} without a readable task id")
+                reason = f"status {reply.status} without a readable task id"
+                return CreateDoubtful(reason=reason, answer=_excerpt(reply))
             inner = _envelope_status(document)
             if inner is None:
                 return _refused(reply.status, error, retry_after_s=reply.retry_after_s)
@@ -124,7 +128,7 @@ class Gateway:
         document = _unwrapped(as_mapping(parse_json(reply.body)))
         status = _envelope_status(document) or reply.status
         word = document.get("status")
-        if status == 404 or (isinstance(word, str) and word.casefold() == MISSING_WORD):
+        if status in (404, 410) or (isinstance(word, str) and word.casefold() == MISSING_WORD):
             return TaskMissing(task_id=task_id)
         if status in (401, 402, 403):
             error = read_error(document)
@@ -153,8 +157,12 @@ def _unwrapped(document: dict[str, Any]) -> dict[str, Any]:
 
 def _names_an_id(document: dict[str, Any]) -> bool:
     """Whether an answer without a readable task still looks as if it told of one."""
-    places = (document, as_mapping(document.get("data")), as_mapping(document.get("output")))
-    return any(place.get(key) for place in places for key in ID_KEYS)
+    inner = (as_mapping(document[key]) for key in document if key not in NO_TASK_KEYS)
+    return any(place.get(key) for place in (document, *inner) for key in ID_KEYS)
+
+
+def _excerpt(reply: ApiReply) -> str:
+    return clean_text(reply.body[:KEPT_OF_DOUBT].decode("utf-8", "replace"))
 
 
 def _goes_on(document: dict[str, Any], task: TaskAnswer) -> bool:
@@ -172,7 +180,7 @@ def _by_status(status: int, error: ApiError | None, reply: ApiReply) -> CreateOu
         return CreateThrottled(retry_after_s=reply.retry_after_s)
     if status in REFUSED_STATUSES or status == 401:
         return _refused(status, error, retry_after_s=reply.retry_after_s)
-    return CreateDoubtful(reason=_told(status, error))
+    return CreateDoubtful(reason=_told(status, error), answer=_excerpt(reply))
 
 
 def _refused(
@@ -196,10 +204,13 @@ def _refused(
 
 def _task(document: dict[str, Any], body: bytes, *, fallback_id: str | None) -> TaskAnswer | None:
     """The task that a document describes; None when it describes none."""
-    task_id = fallback_id or as_text(document.get("id"))
+    told_id = as_text(document.get("id"))
+    task_id = fallback_id or told_id
     state = _state(document, created=fallback_id is None)
     if not TASK_ID.fullmatch(task_id) or state is None:
         return None
+    if told_id and told_id != task_id:
+        return None  # somebody else's task
     items = _items(document)
     usage = as_mapping(document.get("usage"))
     metadata = as_mapping(document.get("metadata"))
@@ -257,7 +268,7 @@ def _links(items: list[dict[str, Any]]) -> tuple[ImageLink, ...]:
     links: dict[str, ImageLink] = {}
     for item in items:
         url = item.get("url")
-        if isinstance(url, str) and _is_storable(url) and _kind(item) == "image":
+        if isinstance(url, str) and _is_storable(url) and not _is_foreign(item):
             links.setdefault(url, ImageLink(url=url, job_id=as_text(item.get("jobId"))))
     return tuple(links.values())
 
@@ -267,11 +278,16 @@ def _is_storable(url: str) -> bool:
 
 
 def _foreign(items: list[dict[str, Any]]) -> tuple[str, ...]:
-    return tuple(_kind(item) for item in items if item.get("url") and _kind(item) != "image")
+    return tuple(_kind(item) for item in items if item.get("url") and _is_foreign(item))
+
+
+def _is_foreign(item: dict[str, Any]) -> bool:
+    """Whether a result certainly is no image; types may lie, the bytes decide in the end."""
+    return _kind(item).partition("/")[0] in FOREIGN_TYPES
 
 
 def _kind(item: dict[str, Any]) -> str:
-    return as_text(item.get("type")).casefold() or "image"
+    return as_text(item.get("type")).casefold()
 
 
 def _told(status: int, error: ApiError | None) -> str:
