@@ -13,14 +13,13 @@ import sqlalchemy as sa
 
 from wan_pipeline.ledger import schema
 from wan_pipeline.ledger.errors import TransitionError
-from wan_pipeline.ledger.owner import Owner
 from wan_pipeline.ledger.records import Purchase, PurchaseKey
 from wan_pipeline.ledger.states import TRANSITIONS, ImageState, PurchaseState
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
     from datetime import datetime
 
+    from wan_pipeline.ledger.owner import Owner
     from wan_pipeline.ledger.records import Intention
 
 __all__ = [
@@ -31,19 +30,12 @@ __all__ = [
     "latest",
     "move",
     "move_image",
-    "take_over",
+    "row_of",
 ]
 
 ZERO = Decimal(0)
-NAMED_AT_ONCE = 500
 _PURCHASES = schema.purchases.c
 _IMAGES = schema.images.c
-_OWNER_COLUMNS = (
-    schema.owners.c.machine,
-    schema.owners.c.pid,
-    schema.owners.c.process_started,
-    schema.owners.c.lease_expires_at,
-)
 
 
 def latest(connection: sa.Connection, profile: str, request_id: str) -> Purchase | None:
@@ -113,7 +105,7 @@ def intend(
             )
         )
     else:
-        connection.execute(sa.update(schema.purchases).where(*_is(key)).values(**values))
+        connection.execute(sa.update(schema.purchases).where(*row_of(key)).values(**values))
     append_event(
         connection,
         key,
@@ -143,7 +135,7 @@ def move(
     """
     origins = [state.value for state, targets in TRANSITIONS.items() if to in targets]
     row = connection.execute(
-        sa.select(_PURCHASES.state, _PURCHASES.owner_id).where(*_is(key))
+        sa.select(_PURCHASES.state, _PURCHASES.owner_id).where(*row_of(key))
     ).first()
     if row is None or row.owner_id != owner_id or row.state not in origins:
         found = "no row" if row is None else f"state {row.state}, owner {row.owner_id}"
@@ -152,7 +144,7 @@ def move(
             f" {found}, wanted owner {owner_id} and one of {', '.join(origins)}"
         )
     connection.execute(
-        sa.update(schema.purchases).where(*_is(key)).values(state=to.value, **values)
+        sa.update(schema.purchases).where(*row_of(key)).values(state=to.value, **values)
     )
     append_event(
         connection,
@@ -188,7 +180,7 @@ def move_image(
     )
     state = connection.execute(sa.select(_IMAGES.state).where(*where)).scalar()
     purchase = connection.execute(
-        sa.select(_PURCHASES.state, _PURCHASES.owner_id).where(*_is(key))
+        sa.select(_PURCHASES.state, _PURCHASES.owner_id).where(*row_of(key))
     ).first()
     if (
         state is None
@@ -231,94 +223,6 @@ def finish_if_settled(
     return True
 
 
-def take_over(
-    connection: sa.Connection,
-    profile: str,
-    request_ids: Collection[str] | None,
-    *,
-    owner: Owner,
-    now: datetime,
-) -> Sequence[Purchase]:
-    """Make unfinished purchases of dead owners this owner's, oldest deadline first.
-
-    An intent whose create was never answered becomes `unknown`: a task may exist. It stays its
-    owner's: should that one only have been slow, a late answer may still turn it into `submitted`.
-
-    Args:
-        connection: the open transaction.
-        profile: whose purchases.
-        request_ids: only these, or all when None.
-        owner: who takes them.
-        now: the time.
-    """
-    unfinished = [state.value for state in PurchaseState if state.unfinished]
-    # Many at once are cheaper to read than to name, and no database takes any number of names.
-    few = request_ids is not None and len(request_ids) <= NAMED_AT_ONCE
-    named = (_PURCHASES.request_id.in_(request_ids or ()),) if few else ()
-    rows = connection.execute(
-        sa.select(schema.purchases, *_OWNER_COLUMNS)
-        .join(schema.owners, schema.owners.c.owner_id == _PURCHASES.owner_id, isouter=True)
-        .where(_PURCHASES.profile == profile, _PURCHASES.state.in_(unfinished), *named)
-        .order_by(sa.nulls_last(_PURCHASES.deadline_at), _PURCHASES.request_id)
-    ).all()
-    alive: dict[str, bool] = {owner.owner_id: True}
-    taken: list[Purchase] = []
-    for row in rows:
-        if request_ids is not None and row.request_id not in request_ids:
-            continue
-        if row.owner_id not in alive:
-            alive[row.owner_id] = _alive(row, now)
-        if alive[row.owner_id]:
-            continue
-        taken.append(_taken(connection, Purchase.from_row(row), owner=owner, now=now))
-    return taken
-
-
-def _taken(
-    connection: sa.Connection, purchase: Purchase, *, owner: Owner, now: datetime
-) -> Purchase:
-    key = purchase.key
-    if purchase.state is PurchaseState.INTENT:
-        move(
-            connection,
-            key,
-            PurchaseState.UNKNOWN,
-            owner_id=purchase.owner_id,
-            now=now,
-            detail="its owner died before the create was answered",
-            error_message="the process died before the create was answered; a task may exist",
-        )
-    else:
-        connection.execute(
-            sa.update(schema.purchases).where(*_is(key)).values(owner_id=owner.owner_id)
-        )
-        append_event(
-            connection,
-            key,
-            now=now,
-            from_state=purchase.state,
-            to_state=purchase.state,
-            owner_id=owner.owner_id,
-            detail="taken over from a dead owner",
-        )
-    found = latest(connection, key.profile, key.request_id)
-    assert found is not None, "the row was just read"  # noqa: S101
-    return found
-
-
-def _alive(row: sa.Row[Any], now: datetime) -> bool:
-    if row.machine is None:
-        return False
-    owner = Owner(
-        owner_id=row.owner_id,
-        run_id=row.run_id,
-        machine=row.machine,
-        pid=row.pid,
-        process_started=row.process_started,
-    )
-    return owner.alive(lease_expires_at=row.lease_expires_at, now=now)
-
-
 def append_event(
     connection: sa.Connection,
     key: PurchaseKey,
@@ -346,7 +250,8 @@ def append_event(
     )
 
 
-def _is(key: PurchaseKey) -> tuple[sa.ColumnElement[bool], ...]:
+def row_of(key: PurchaseKey) -> tuple[sa.ColumnElement[bool], ...]:
+    """The conditions that select a purchase's row."""
     return (
         _PURCHASES.profile == key.profile,
         _PURCHASES.request_id == key.request_id,

@@ -1,0 +1,128 @@
+"""What the ledger answers. Reads are synchronous and cheap, and see every acknowledged change."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+import sqlalchemy as sa
+from sqlalchemy.exc import DBAPIError
+
+from wan_pipeline.ledger import schema
+from wan_pipeline.ledger.errors import LedgerUnavailableError
+from wan_pipeline.ledger.records import ImageRecord, Purchase
+from wan_pipeline.ledger.states import ImageState, PurchaseState
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Iterable, Iterator
+
+__all__ = ["LedgerReader"]
+
+ZERO = Decimal(0)
+CHUNK = 500  # ids per query, well under any database's limit of bound values
+
+
+class LedgerReader:
+    """Reads under one profile.
+
+    Raises from every method:
+        LedgerUnavailableError: the database cannot be read.
+    """
+
+    def __init__(self, engine: sa.Engine, profile: str) -> None:
+        self.profile = profile
+        self._engine_for_reads = engine
+
+    def purchases(self, request_ids: Iterable[str] | None = None) -> dict[str, Purchase]:
+        """The newest attempt per request id; requests never intended are absent."""
+        found: dict[str, Purchase] = {}
+        for row in self._select(schema.purchases, request_ids):
+            purchase = Purchase.from_row(row)
+            standing = found.get(purchase.request_id)
+            if standing is None or standing.attempt < purchase.attempt:
+                found[purchase.request_id] = purchase
+        return found
+
+    def images(self, request_ids: Iterable[str] | None = None) -> dict[str, list[ImageRecord]]:
+        """All image rows per request id, by attempt and index."""
+        found: dict[str, list[ImageRecord]] = {}
+        for row in self._select(schema.images, request_ids):
+            found.setdefault(row.request_id, []).append(ImageRecord.from_row(row))
+        for records in found.values():
+            records.sort(key=lambda record: (record.attempt, record.image_index))
+        return found
+
+    def unfinished(self) -> list[Purchase]:
+        """Purchases that somebody must still poll, fetch or find out about."""
+        table = schema.purchases
+        states = [state.value for state in PurchaseState if state.unfinished]
+        with self._read() as connection:
+            rows = connection.execute(
+                sa.select(table).where(table.c.profile == self.profile, table.c.state.in_(states))
+            )
+            return [Purchase.from_row(row) for row in rows]
+
+    def lost_images(self, request_ids: Iterable[str] | None = None) -> set[str]:
+        """Ids of requests that have a paid image which can no longer arrive."""
+        return {
+            request_id
+            for request_id, records in self.images(request_ids).items()
+            if any(record.state is ImageState.LOST for record in records)
+        }
+
+    def counts(self) -> dict[PurchaseState, int]:
+        """How many purchases stand in each state."""
+        table = schema.purchases
+        with self._read() as connection:
+            rows = connection.execute(
+                sa.select(table.c.state, sa.func.count())
+                .where(table.c.profile == self.profile)
+                .group_by(table.c.state)
+            )
+            return {PurchaseState(state): count for state, count in rows}
+
+    def spent(self, *, run_id: str | None = None) -> Decimal:
+        """USD paid, by everything or by the purchases of one run."""
+        return self._total(schema.purchases.c.cost_usd, run_id)
+
+    def reserved(self, *, run_id: str | None = None) -> Decimal:
+        """USD set aside for purchases in flight and for unknown ones."""
+        return self._total(schema.purchases.c.reserved_usd, run_id)
+
+    def recall(self, name: str) -> str | None:
+        """A fact kept by an earlier run, or None."""
+        with self._read() as connection:
+            return connection.execute(
+                sa.select(schema.info.c.value).where(schema.info.c.key == name)
+            ).scalar()
+
+    @contextmanager
+    def _read(self) -> Generator[sa.Connection]:
+        try:
+            with self._engine_for_reads.connect() as connection:
+                yield connection
+        except DBAPIError as error:
+            raise LedgerUnavailableError(
+                f"the ledger could not be read: {error.orig}. Nothing is bought without it: check"
+                " the data folder's disk, or restore the file from a backup, then run again"
+            ) from error
+
+    def _total(self, column: sa.Column[Decimal], run_id: str | None) -> Decimal:
+        table = schema.purchases
+        query = sa.select(sa.func.sum(column)).where(table.c.profile == self.profile)
+        if run_id is not None:
+            query = query.where(table.c.run_id == run_id)
+        with self._read() as connection:
+            return connection.execute(query).scalar() or ZERO
+
+    def _select(self, table: sa.Table, request_ids: Iterable[str] | None) -> Iterator[sa.Row[Any]]:
+        query = sa.select(table).where(table.c.profile == self.profile)
+        with self._read() as connection:
+            if request_ids is None:
+                yield from connection.execute(query)
+                return
+            wanted = list(dict.fromkeys(request_ids))
+            for start in range(0, len(wanted), CHUNK):
+                part = wanted[start : start + CHUNK]
+                yield from connection.execute(query.where(table.c.request_id.in_(part)))

@@ -1,0 +1,116 @@
+"""Taking up what dead owners left: one change of the ledger, and who counts as dead."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import sqlalchemy as sa
+
+from wan_pipeline.ledger import schema
+from wan_pipeline.ledger.changes import append_event, latest, move, row_of
+from wan_pipeline.ledger.owner import Owner
+from wan_pipeline.ledger.records import Purchase
+from wan_pipeline.ledger.states import PurchaseState
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Sequence
+    from datetime import datetime
+
+__all__ = ["take_over"]
+
+NAMED_AT_ONCE = 500
+_PURCHASES = schema.purchases.c
+_OWNER_COLUMNS = (
+    schema.owners.c.machine,
+    schema.owners.c.pid,
+    schema.owners.c.process_started,
+    schema.owners.c.lease_expires_at,
+)
+
+
+def take_over(
+    connection: sa.Connection,
+    profile: str,
+    request_ids: Collection[str] | None,
+    *,
+    owner: Owner,
+    now: datetime,
+) -> Sequence[Purchase]:
+    """Make unfinished purchases of dead owners this owner's, oldest deadline first.
+
+    An intent whose create was never answered becomes `unknown`: a task may exist. It stays its
+    owner's: should that one only have been slow, a late answer may still turn it into `submitted`.
+
+    Args:
+        connection: the open transaction.
+        profile: whose purchases.
+        request_ids: only these, or all when None.
+        owner: who takes them.
+        now: the time.
+    """
+    unfinished = [state.value for state in PurchaseState if state.unfinished]
+    # Many at once are cheaper to read than to name, and no database takes any number of names.
+    few = request_ids is not None and len(request_ids) <= NAMED_AT_ONCE
+    named = (_PURCHASES.request_id.in_(request_ids or ()),) if few else ()
+    rows = connection.execute(
+        sa.select(schema.purchases, *_OWNER_COLUMNS)
+        .join(schema.owners, schema.owners.c.owner_id == _PURCHASES.owner_id, isouter=True)
+        .where(_PURCHASES.profile == profile, _PURCHASES.state.in_(unfinished), *named)
+        .order_by(sa.nulls_last(_PURCHASES.deadline_at), _PURCHASES.request_id)
+    ).all()
+    alive: dict[str, bool] = {owner.owner_id: True}
+    taken: list[Purchase] = []
+    for row in rows:
+        if request_ids is not None and row.request_id not in request_ids:
+            continue
+        if row.owner_id not in alive:
+            alive[row.owner_id] = _alive(row, now)
+        if alive[row.owner_id]:
+            continue
+        taken.append(_taken(connection, Purchase.from_row(row), owner=owner, now=now))
+    return taken
+
+
+def _taken(
+    connection: sa.Connection, purchase: Purchase, *, owner: Owner, now: datetime
+) -> Purchase:
+    key = purchase.key
+    if purchase.state is PurchaseState.INTENT:
+        move(
+            connection,
+            key,
+            PurchaseState.UNKNOWN,
+            owner_id=purchase.owner_id,
+            now=now,
+            detail="its owner died before the create was answered",
+            error_message="the process died before the create was answered; a task may exist",
+        )
+    else:
+        connection.execute(
+            sa.update(schema.purchases).where(*row_of(key)).values(owner_id=owner.owner_id)
+        )
+        append_event(
+            connection,
+            key,
+            now=now,
+            from_state=purchase.state,
+            to_state=purchase.state,
+            owner_id=owner.owner_id,
+            detail="taken over from a dead owner",
+        )
+    found = latest(connection, key.profile, key.request_id)
+    assert found is not None, "the row was just read"  # noqa: S101
+    return found
+
+
+def _alive(row: sa.Row[Any], now: datetime) -> bool:
+    if row.machine is None:
+        return False
+    owner = Owner(
+        owner_id=row.owner_id,
+        run_id=row.run_id,
+        machine=row.machine,
+        pid=row.pid,
+        process_started=row.process_started,
+    )
+    return owner.alive(lease_expires_at=row.lease_expires_at, now=now)
