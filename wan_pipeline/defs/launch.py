@@ -5,7 +5,9 @@ The same definitions that the UI loads; only who presses the button differs.
 
 from __future__ import annotations
 
+import errno
 import os
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,15 +18,17 @@ from filelock import FileLock
 
 from wan_pipeline.dataset.atomic import write_atomic
 from wan_pipeline.processes import process_alive, process_start, this_machine
+from wan_pipeline.wan.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from wan_pipeline.settings import Settings
+    from wan_pipeline.settings import DataLayout, Settings
 
 __all__ = ["JobOutcome", "fail_dead_runs", "open_instance", "run_job"]
 
 MACHINE_TAG, PID_TAG, START_TAG = "wan/machine", "wan/pid", "wan/process_start"
 MAX_RETRIES_TAG = "dagster/max_retries"
 INSTANCE_SETTINGS = "dagster.yaml"
+DATABASE_FOLDERS = ("history", "schedules")
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
 
@@ -60,13 +64,25 @@ def open_instance(settings: Settings) -> dg.DagsterInstance:
 
     A folder without `dagster.yaml` gets a copy of the reviewed settings first. Processes that open
     a new folder at the same time take turns, since each would create its databases.
+
+    Raises:
+        ConfigurationError: what is written could not be kept, so nothing may be bought.
     """
     home = Path(os.environ.get("DAGSTER_HOME") or settings.layout.dagster_home)
-    home.mkdir(parents=True, exist_ok=True)
-    with FileLock(home / ".opening.lock"):
-        if not (home / INSTANCE_SETTINGS).exists():
-            write_atomic(home / INSTANCE_SETTINGS, _packaged_settings().read_bytes())
-        return dg.DagsterInstance.from_config(str(home))
+    try:
+        _make_writable_folders(settings.layout, home)
+        with FileLock(home / ".opening.lock"):
+            if not (home / INSTANCE_SETTINGS).exists():
+                write_atomic(home / INSTANCE_SETTINGS, _packaged_settings().read_bytes())
+            _make_databases(home)
+            return dg.DagsterInstance.from_config(str(home))
+    except OSError as error:
+        raise ConfigurationError(
+            f"{error.filename or settings.layout.root} cannot be written:"
+            f" {error.strerror or type(error).__name__}. Make the data folder"
+            f" {settings.layout.data_dir} and everything in it writable, or set WAN_DATA_DIR to a"
+            " folder that is. Nothing was sent"
+        ) from error
 
 
 def run_job(
@@ -135,6 +151,35 @@ def fail_dead_runs(instance: dg.DagsterInstance) -> list[str]:
             " on with it.",
         )
     return [run.run_id for run in dead]
+
+
+def _make_writable_folders(layout: DataLayout, home: Path) -> None:
+    """Make the instance's folder, and see that it and all others that exist take files."""
+    home.mkdir(parents=True, exist_ok=True)
+    root = layout.root if layout.root.exists() else layout.data_dir
+    for folder in (root, home, *layout.written):
+        if folder.exists() and not os.access(folder, os.W_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(folder))
+
+
+def _make_databases(home: Path) -> None:
+    """Make a new instance's databases beside their place and move them there when they are whole.
+
+    Dagster makes them in place, table by table. A process killed meanwhile would leave a home that
+    no later one can use. Only the default storage has such folders; others are left alone.
+    """
+    if all((home / folder).exists() for folder in DATABASE_FOLDERS):
+        return
+    scratch = home / ".new"
+    shutil.rmtree(scratch, ignore_errors=True)  # of a process that was killed right here
+    scratch.mkdir()
+    shutil.copyfile(home / INSTANCE_SETTINGS, scratch / INSTANCE_SETTINGS)
+    with dg.DagsterInstance.from_config(str(scratch)):
+        pass
+    for folder in DATABASE_FOLDERS:
+        if (scratch / folder).exists() and not (home / folder).exists():
+            (scratch / folder).rename(home / folder)
+    shutil.rmtree(scratch)
 
 
 def _is_dagsters(class_name: str | None) -> bool:

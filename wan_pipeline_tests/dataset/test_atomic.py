@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from wan_pipeline.dataset.atomic import TEMP_PREFIX, atomic_path, sweep_temp_files, write_atomic
+from wan_pipeline.dataset.atomic import atomic_path, write_atomic
+from wan_pipeline.temp_files import TEMP_PREFIX
 
 
 def test_writes_and_replaces(tmp_path: Path) -> None:
@@ -77,19 +78,3 @@ def test_content_is_on_disk_before_the_name(
     assert TEMP_PREFIX in temp
     assert not before
     assert (folder, after) == (str(tmp_path), True)
-
-
-def test_sweep_takes_only_old_temp_files(tmp_path: Path) -> None:
-    """Fresh temp files belong to writers at work, other files to their owners."""
-    old, fresh, other = (tmp_path / name for name in (".tmp-1.png", ".tmp-2.png", "kept.png"))
-    for path in (old, fresh, other):
-        path.touch()
-    for path in (old, other):
-        os.utime(path, (1, 1))
-    assert sweep_temp_files(tmp_path, older_than_s=60) == 1
-    assert {path.name for path in tmp_path.iterdir()} == {".tmp-2.png", "kept.png"}
-
-
-def test_sweep_of_a_missing_folder_is_nothing(tmp_path: Path) -> None:
-    """Before the first write there is nothing to sweep."""
-    assert sweep_temp_files(tmp_path / "none", older_than_s=0) == 0

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 
-from wan_pipeline.dataset import atomic
 from wan_pipeline.dataset.store import ImageStore, StoredImage, StoreError
 
 DATA = b"\x89PNG whatever was received"
@@ -126,17 +125,6 @@ def test_missing_image_is_a_store_error(store: ImageStore) -> None:
     """Opening what is gone names the file and the ways out."""
     with pytest.raises(StoreError, match="backup"):
         store.open(f"images/{IMAGE_ID[:2]}/{IMAGE_ID}.png")
-
-
-def test_killed_writers_are_swept(store: ImageStore, tmp_path: Path) -> None:
-    """What a kill left behind goes, the images stay."""
-    stored = store.put(DATA, "png")
-    leftover = (tmp_path / stored.path).with_name(f"{atomic.TEMP_PREFIX}dead.png")
-    leftover.write_bytes(DATA[:5])
-    os.utime(leftover, (1, 1))
-    assert store.sweep_temp_files(older_than_s=60) == 1
-    assert store.exists_intact(stored.path, stored.image_id)
-    assert not leftover.exists()
 
 
 def test_concurrent_puts_of_one_image_agree(store: ImageStore, tmp_path: Path) -> None:

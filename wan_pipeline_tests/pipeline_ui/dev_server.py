@@ -1,0 +1,169 @@
+"""A `dagster dev` of its own for tests: started like `make dev`, asked through GraphQL."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+import httpx
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from types import TracebackType
+
+__all__ = ["DevServer"]
+
+CHECKOUT = Path(__file__).parents[2]
+BIN = Path(sys.executable).parent
+START_PATIENCE_S = 120.0
+STOP_PATIENCE_S = 30.0
+ENDED = {"SUCCESS", "FAILURE", "CANCELED"}
+# A shell that starts jobs in the background lets them ignore SIGINT, by which `dagster dev` stops
+# its children; then it would never end.
+WITH_SIGINT = (
+    "import os, signal, sys; signal.signal(signal.SIGINT, signal.SIG_DFL);"
+    " os.execv(sys.argv[1], sys.argv[1:])"
+)
+LOADED = """{ workspaceOrError { ... on Workspace { locationEntries {
+  locationOrLoadError { __typename ... on PythonError { message } } } } } }"""
+LAUNCH = """mutation ($params: ExecutionParams!) {
+  launchPipelineExecution(executionParams: $params) {
+    __typename
+    ... on LaunchRunSuccess { run { runId } }
+    ... on PythonError { message }
+    ... on RunConfigValidationInvalid { errors { message } } } }"""
+TERMINATE = """mutation ($run: String!) { terminateRun(runId: $run) {
+  __typename ... on TerminateRunFailure { message } ... on PythonError { message } } }"""
+STATUS = "query ($run: ID!) { runOrError(runId: $run) { ... on Run { status } } }"
+
+
+@dataclass(slots=True, kw_only=True)
+class DevServer:
+    """`dagster dev -w workspace.yaml` on a free port, as a context manager.
+
+    Attributes:
+        home: folder of the Dagster instance; its `dagster.yaml` is there.
+        log: where its output goes.
+        env: its environment.
+    """
+
+    home: Path
+    log: Path
+    env: Mapping[str, str]
+    url: str = field(init=False)
+    _process: subprocess.Popen[bytes] = field(init=False)
+
+    def __enter__(self) -> Self:
+        port = _free_port()
+        self.url = f"http://127.0.0.1:{port}"
+        dagster = [str(BIN / "dagster"), "dev", "-w", "workspace.yaml"]
+        with self.log.open("wb") as output:
+            self._process = subprocess.Popen(
+                [sys.executable, "-c", WITH_SIGINT, *dagster, "-h", "127.0.0.1", "-p", str(port)],
+                cwd=CHECKOUT,
+                env={
+                    **self.env,
+                    "DAGSTER_HOME": str(self.home),
+                    "PATH": f"{BIN}{os.pathsep}{self.env['PATH']}",
+                },
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
+            )
+        try:
+            self._await_loaded()
+        except BaseException:
+            self._stop()
+            raise
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._stop()
+
+    def launch(self, job: str, *, prompt_set: str) -> str:
+        """Start a job for a prompt set, as the UI's launchpad does; the run's id."""
+        params = {
+            "selector": {
+                "repositoryLocationName": "wan_pipeline",
+                "repositoryName": "__repository__",
+                "jobName": job,
+            },
+            "runConfigData": {},
+            "executionMetadata": {"tags": [{"key": "dagster/partition", "value": prompt_set}]},
+        }
+        answer = self._ask(LAUNCH, params=params)["launchPipelineExecution"]
+        assert answer["__typename"] == "LaunchRunSuccess", answer
+        return answer["run"]["runId"]
+
+    def terminate(self, run_id: str) -> None:
+        """What the UI's button Terminate sends."""
+        answer = self._ask(TERMINATE, run=run_id)["terminateRun"]
+        assert answer["__typename"] == "TerminateRunSuccess", answer
+
+    def status(self, run_id: str) -> str:
+        """As the UI shows it."""
+        return self._ask(STATUS, run=run_id)["runOrError"]["status"]
+
+    def await_end(self, run_id: str, *, patience_s: float) -> str:
+        """The status of a run once it has ended."""
+        deadline = time.monotonic() + patience_s
+        while (status := self.status(run_id)) not in ENDED:
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"run {run_id} is {status} after {patience_s:g} s")
+            time.sleep(0.1)
+        return status
+
+    def _ask(self, query: str, **variables: object) -> dict[str, Any]:
+        answer = httpx.post(
+            f"{self.url}/graphql",
+            json={"query": query, "variables": variables},
+            timeout=60,
+            trust_env=False,
+        ).json()
+        assert "errors" not in answer, answer
+        return answer["data"]
+
+    def _await_loaded(self) -> None:
+        deadline = time.monotonic() + START_PATIENCE_S
+        while time.monotonic() < deadline and self._process.poll() is None:
+            with suppress(httpx.TransportError):
+                entries = self._ask(LOADED)["workspaceOrError"]["locationEntries"]
+                loads = [entry["locationOrLoadError"] for entry in entries]
+                if loads and all(loads):
+                    assert [load["__typename"] for load in loads] == ["RepositoryLocation"], loads
+                    return
+            time.sleep(0.25)
+        raise RuntimeError(f"dagster dev did not come up: {self.log.read_text()[-3000:]}")
+
+    def _stop(self) -> None:
+        self._process.terminate()
+        try:
+            self._process.wait(STOP_PATIENCE_S)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+            raise
+        finally:
+            # Whoever is left of its session; it is ours alone.
+            with suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGKILL)
+
+
+def _free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return listener.getsockname()[1]
