@@ -10,19 +10,22 @@ import json
 import os
 from decimal import Decimal
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, cast
 
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from wan_pipeline.wan.client import Timeouts
 from wan_pipeline.wan.errors import ConfigurationError
+from wan_pipeline.wan.guard import is_loopback_url, problem_of_origin
 from wan_pipeline.wan.profiles import PROFILES, Limits, Profile, ProfileName, RequestForm
 
-__all__ = ["EMULATOR_KEY", "DataLayout", "Settings"]
+__all__ = ["EMULATOR_KEY", "DataLayout", "Settings", "unusable_plan"]
 
 MIN_PATIENCE_S = 60.0
 DEFAULT_SPEED_UP = 20.0
+MAX_SPEED_UP = 1000.0
+SHOWN_PROBLEMS = 5
 EMULATOR_KEY = "emulator-needs-no-secret"
 Seconds = Annotated[float, Field(gt=0, le=86_400)]
 Rate = Annotated[float, Field(gt=0, le=100_000)]
@@ -31,7 +34,13 @@ Rate = Annotated[float, Field(gt=0, le=100_000)]
 class Settings(BaseSettings):
     """What a user may set; each name is the variable ``WAN_<NAME>``."""
 
-    model_config = SettingsConfigDict(env_prefix="WAN_", frozen=True, extra="ignore")
+    model_config = SettingsConfigDict(
+        env_prefix="WAN_",
+        env_ignore_empty=True,
+        frozen=True,
+        extra="ignore",
+        hide_input_in_errors=True,  # a base URL may hold a password
+    )
 
     profile: ProfileName = Field(
         default=ProfileName.EMULATOR,
@@ -87,13 +96,27 @@ class Settings(BaseSettings):
     emulator_speed_up: float | None = Field(
         default=None,
         ge=1,
-        le=1000,
+        le=MAX_SPEED_UP,
         description="How much faster than the real service the emulator works: latency, rate"
         " limits and URL lifetime alike; 20, or what the emulator's plan says.",
     )
     emulator_plan: Path | None = Field(
         default=None, description="JSON file with the emulator's limits, latency law and faults."
     )
+
+    @field_validator("base_url")
+    @classmethod
+    def _is_an_origin(cls, value: str | None) -> str | None:
+        """A mistyped origin is found out now, not when requests hang in doubt because of it."""
+        if value is None:
+            return None
+        value = value.strip()
+        if problem := problem_of_origin(value):
+            raise ValueError(
+                f"WAN_BASE_URL {problem}. Set it to the origin of the API, such as"
+                " https://cloud.vtrix.ai, or unset it for the profile's own. Nothing was sent"
+            )
+        return value
 
     # --- what follows from it ---
 
@@ -112,12 +135,27 @@ class Settings(BaseSettings):
         """The emulator's speed-up, from the setting, else from its plan, else the default."""
         if self.emulator_speed_up is not None:
             return self.emulator_speed_up
-        if self.emulator_plan is not None:
-            return float(json.loads(self.emulator_plan.read_text()).get("speed_up", 1.0))
-        return DEFAULT_SPEED_UP
+        if self.emulator_plan is None:
+            return DEFAULT_SPEED_UP
+        try:
+            return _speed_in(self.emulator_plan)
+        except (OSError, ValueError, RecursionError) as error:
+            raise unusable_plan(
+                self.emulator_plan, error, given_as=f"WAN_EMULATOR_PLAN={self.emulator_plan}"
+            ) from error
+
+    @property
+    def sends_key_unencrypted(self) -> bool:
+        """Whether the key would travel over plain HTTP to another machine."""
+        url = self.account().base_url
+        return url is not None and url.casefold().startswith("http://") and not is_loopback_url(url)
 
     def account(self) -> Profile:
-        """The profile with the user's settings applied."""
+        """The profile with the user's settings applied.
+
+        Raises:
+            ConfigurationError: the emulator's plan cannot be read.
+        """
         profile = PROFILES[self.profile]
         speed = self.emulator_speed if self.starts_emulator else 1.0
         known = profile.limits
@@ -225,3 +263,36 @@ class DataLayout:
     def gallery(self, prompt_set: str) -> Path:
         """Folder of the set's gallery."""
         return self.root / "gallery" / prompt_set
+
+
+def unusable_plan(path: Path, error: Exception, *, given_as: str) -> ConfigurationError:
+    """What is wrong with an emulator's plan, under the name by which the user gave it."""
+    if isinstance(error, ValidationError):
+        problems = [
+            f"{'.'.join(str(part) for part in each['loc']) or 'the file'}: {each['msg']}"
+            for each in error.errors(include_input=False)
+        ]
+        what = "; ".join(problems[:SHOWN_PROBLEMS])
+    elif isinstance(error, OSError):
+        what = error.strerror or type(error).__name__
+    elif isinstance(error, UnicodeDecodeError):
+        what = "it is no text"
+    else:
+        what = str(error)
+    return ConfigurationError(
+        f"{given_as}: {path.absolute()} cannot be used as the emulator's plan: {what}. Name a JSON"
+        ' file that holds an object, such as {"speed_up": 100}, or name none. Nothing was sent'
+    )
+
+
+def _speed_in(path: Path) -> float:
+    """The speed-up that a plan asks for; 1 when it says nothing about it."""
+    found: object = json.loads(path.read_text(encoding="utf-8"))
+    if not isinstance(found, dict):
+        raise ValueError("it holds no JSON object")  # noqa: TRY004  a wrong value in a file
+    speed: object = cast("dict[str, object]", found).get("speed_up", 1.0)
+    if isinstance(speed, bool) or not isinstance(speed, int | float):
+        raise ValueError("speed_up is not a number")  # noqa: TRY004  same
+    if not 1 <= speed <= MAX_SPEED_UP:
+        raise ValueError(f"speed_up is not between 1 and {MAX_SPEED_UP:.0f}")
+    return float(speed)

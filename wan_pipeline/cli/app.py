@@ -22,7 +22,7 @@ from wan_pipeline.cli.screen import open_console, say, warn
 from wan_pipeline.ledger.errors import LedgerError
 from wan_pipeline.prompts.errors import PromptError
 from wan_pipeline.prompts.sets import find_prompt_sets, scan
-from wan_pipeline.settings import Settings
+from wan_pipeline.settings import Settings, unusable_plan
 from wan_pipeline.wan.errors import ConfigurationError, WanError
 
 if TYPE_CHECKING:
@@ -136,9 +136,15 @@ def status(sets: Sets = None, *, as_json: AsJson = False) -> None:
         found = read_status(Settings(), sets or None)
     if as_json:
         typer.echo(json.dumps(found, indent=2, default=str))
-        return
-    for table in status_tables(found):
-        console.print(table)
+    else:
+        for table in status_tables(found):
+            console.print(table)
+    for note in found["notes"]:
+        warn(console, note)
+    for problem in found["damaged"]:
+        say(console, problem)
+    if found["damaged"]:
+        raise typer.Exit(ExitCode.USAGE)
 
 
 @app.command()
@@ -169,10 +175,12 @@ def emulator(
             serve,
         )
 
-        given = plan_file.read_text() if plan_file else None
-        chosen = (
-            EmulatorPlan.model_validate_json(given) if given else EmulatorPlan(speed_up=speed_up)
-        )
+        chosen = EmulatorPlan(speed_up=speed_up)
+        if plan_file is not None:
+            try:
+                chosen = EmulatorPlan.load(plan_file)
+            except (OSError, ValueError) as error:
+                raise unusable_plan(plan_file, error, given_as=f"--plan {plan_file}") from error
         folder = state_dir or Settings().layout.emulator_dir
         try:
             serve(
@@ -188,7 +196,8 @@ def emulator(
 
 def _chosen(sets: list[str] | None, console: Console) -> list[str]:
     """The named sets, or all; names that are no prompt set are refused before anything starts."""
-    folder = Settings().layout.prompts_dir
+    settings = Settings()
+    folder = settings.layout.prompts_dir
     known = find_prompt_sets(folder)
     for problem in scan(folder).problems:
         warn(console, problem.message)
@@ -198,6 +207,12 @@ def _chosen(sets: list[str] | None, console: Console) -> list[str]:
             f"no prompt set {', '.join(unknown) or 'at all'} in {folder} (found:"
             f" {', '.join(sorted(known)) or 'none'}). Put a CSV, TSV, JSONL or Parquet file with a"
             " column `prompt` there"
+        )
+    if settings.sends_key_unencrypted:
+        warn(
+            console,
+            "WAN_BASE_URL is plain http:// on another machine: the API key travels unencrypted, and"
+            " whoever sees it can buy with it. Use https:// if the provider has it.",
         )
     return list(dict.fromkeys(sets or sorted(known)))
 
@@ -213,6 +228,9 @@ def _explained(console: Console) -> Generator[None]:
         raise typer.Exit(ExitCode.USAGE if usage else ExitCode.ERROR) from error
     except ValidationError as error:
         for problem in error.errors():
+            if problem["type"] == "value_error":  # one of our own, which names the variable
+                say(console, problem["msg"].removeprefix("Value error, "))
+                continue
             name = "_".join(str(part) for part in problem["loc"]).upper()
             say(console, f"WAN_{name}={problem['input']!r}: {problem['msg']}")
         raise typer.Exit(ExitCode.USAGE) from error

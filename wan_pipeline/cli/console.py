@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from wan_pipeline.cli.screen import printable
 from wan_pipeline.defs.progress import ProgressSink
 
 if TYPE_CHECKING:
@@ -120,7 +121,8 @@ def unfinished_table(requests: Sequence[UnfinishedRequest]) -> Table:
     for heading in ("prompt", "state", "reason", "request"):
         table.add_column(heading, overflow="fold")
     for request in requests[:SHOWN_UNFINISHED]:
-        table.add_row(request.prompt_id, request.state, request.reason, request.request_id[:12])
+        told = (request.prompt_id, request.state, request.reason, request.request_id[:12])
+        table.add_row(*map(printable, told))
     if len(requests) > SHOWN_UNFINISHED:
         table.add_row("...", "", f"{len(requests) - SHOWN_UNFINISHED} more in the gallery", "")
     return table

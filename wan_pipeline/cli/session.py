@@ -12,7 +12,9 @@ from rich.table import Table
 from wan_pipeline.cli.console import LiveProgress, unfinished_table, usd
 from wan_pipeline.cli.exit_codes import ExitCode
 from wan_pipeline.cli.screen import say, warn
+from wan_pipeline.cli.status import damaged_plan
 from wan_pipeline.definitions import build_defs
+from wan_pipeline.defs.automation import UNREADABLE_PLAN
 from wan_pipeline.defs.launch import JobOutcome, fail_dead_runs, open_instance, run_job
 from wan_pipeline.generation.planning import (
     PLAN_FILE,
@@ -95,7 +97,7 @@ class Session:
             if failed_buying and self._planned(prompt_set):
                 # A stop must not hide what was paid for: show what is stored all the same.
                 run_job(defs, self._instance, "publish", prompt_set=prompt_set)
-        standing, unfinished = self._standing(prompt_set)
+        standing, unfinished, rejections = self._stored_facts(prompt_set)
         report, tally = progress.report, progress.tally
         return Built(
             prompt_set=prompt_set,
@@ -103,7 +105,7 @@ class Session:
             outcome=outcome,
             standing=standing,
             unfinished=unfinished,
-            rejections=self._plan(prompt_set).rejections if self._planned(prompt_set) else 0,
+            rejections=rejections,
             stopped=report is not None and report.stop is not None,
             submitted=tally.created if tally else 0,
             stored=tally.images if tally else 0,
@@ -118,12 +120,23 @@ class Session:
     def _plan(self, prompt_set: str) -> Plan:
         return Plan.from_json((self.layout.tables(prompt_set) / PLAN_FILE).read_text())
 
-    def _standing(self, prompt_set: str) -> tuple[Standing, Sequence[UnfinishedRequest]]:
+    def _stored_facts(self, prompt_set: str) -> tuple[Standing, Sequence[UnfinishedRequest], int]:
+        """How far the set is, what is not complete, and how many rules its rows break."""
         requests = self.layout.tables(prompt_set) / REQUESTS_FILE
-        if not requests.exists():
-            return Standing(), ()
-        with Ledger(self.layout.ledger, self._settings.profile.value) as ledger:
-            return standing_of(requests, ledger), unfinished_of(requests, ledger)
+        try:
+            rejections = self._plan(prompt_set).rejections if self._planned(prompt_set) else 0
+            if not requests.exists():
+                return Standing(), (), rejections
+            with Ledger(self.layout.ledger, self._settings.profile.value) as ledger:
+                standing, unfinished = (
+                    standing_of(requests, ledger),
+                    unfinished_of(requests, ledger),
+                )
+        except UNREADABLE_PLAN as error:
+            # A run that gets as far as planning writes both anew; this one did not.
+            warn(self._console, damaged_plan(prompt_set, requests.parent, error))
+            return Standing(), (), 0
+        return standing, unfinished, rejections
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,6 +5,7 @@ prompt file.
 """
 
 import dagster as dg
+import pyarrow as pa
 
 from wan_pipeline.defs.assets.images import NEVER_BUYS
 from wan_pipeline.defs.partitions import prompt_sets
@@ -13,7 +14,18 @@ from wan_pipeline.generation.planning import PLAN_FILE, Plan, standing_of
 from wan_pipeline.prompts.plan_table import REQUESTS_FILE
 from wan_pipeline.prompts.sets import scan
 
-__all__ = ["jobs", "schedules", "sensors"]
+__all__ = ["UNREADABLE_PLAN", "jobs", "schedules", "sensors"]
+
+# What reading a damaged plan or request table raises; the ledger's errors are not among them.
+UNREADABLE_PLAN = (
+    pa.ArrowException,
+    OSError,
+    ValueError,
+    TypeError,
+    KeyError,
+    AttributeError,
+    ArithmeticError,
+)
 
 BUILT = dg.AssetSelection.assets("images", "image_metadata", "gallery")
 
@@ -149,10 +161,13 @@ def _nothing_to_do(wan: WanResource, name: str) -> str | None:
         return "it has no plan yet; materialize `plan`, or switch the sensor on"
     try:
         plan = Plan.from_json((folder / PLAN_FILE).read_text())
-    except (ValueError, TypeError, KeyError):
-        return "its plan is of another version; materialize `plan`, or switch daily_plan on"
-    with wan.ledger() as ledger:
-        standing = standing_of(folder / REQUESTS_FILE, ledger)
+        with wan.ledger() as ledger:
+            standing = standing_of(folder / REQUESTS_FILE, ledger)
+    except UNREADABLE_PLAN:
+        return (
+            "its stored plan is damaged or of another version; plan it again: materialize `plan`,"
+            f" switch daily_plan on, or run `wan plan {name}`"
+        )
     if standing.in_flight:
         return None
     if wan.account.price_usd is None:

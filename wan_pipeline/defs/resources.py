@@ -23,7 +23,7 @@ from wan_pipeline.generation.interrupt import run_interruptibly
 from wan_pipeline.generation.terms import Clock, Ports, Terms
 from wan_pipeline.ledger.ledger import Ledger
 from wan_pipeline.prompts.sets import find_prompt_sets
-from wan_pipeline.settings import Settings
+from wan_pipeline.settings import Settings, unusable_plan
 from wan_pipeline.temp_files import sweep_temp_files
 from wan_pipeline.wan.client import WanClient
 from wan_pipeline.wan.dialects import DIALECTS
@@ -194,10 +194,17 @@ class WanResource(dg.ConfigurableResource):
 
 
 def emulator_plan(settings: Settings) -> EmulatorPlan:
-    """The emulator's plan: the user's file, else the published behaviour, at the set speed."""
-    plan = EmulatorPlan()
-    if settings.emulator_plan is not None:
-        plan = EmulatorPlan.model_validate_json(settings.emulator_plan.read_text())
+    """The emulator's plan: the user's file, else the published behaviour, at the set speed.
+
+    Raises:
+        ConfigurationError: the file cannot be read or is no plan.
+    """
+    plan, path = EmulatorPlan(), settings.emulator_plan
+    if path is not None:
+        try:
+            plan = EmulatorPlan.load(path)
+        except (OSError, ValueError) as error:
+            raise unusable_plan(path, error, given_as=f"WAN_EMULATOR_PLAN={path}") from error
     return plan.model_copy(update={"speed_up": settings.emulator_speed})
 
 

@@ -118,11 +118,12 @@ class GallerySummary:
         images: images stored.
         requests: requests in the plan.
         failed: requests that bring no image, counted by reason.
+        waiting: requests that a later run may still bring, counted by what they wait for.
         unknown: requests nobody knows the fate of; they may have been billed.
         missing: images paid for or expected that are not stored.
         cost_usd: cost of the images shown.
         created: when the page was made, timezone-aware.
-        absent: the requests behind `failed`, `unknown` and `missing`.
+        absent: the requests behind `failed`, `waiting`, `unknown` and `missing`.
     """
 
     prompt_set: str
@@ -134,12 +135,14 @@ class GallerySummary:
     missing: int
     cost_usd: Decimal
     created: datetime
+    waiting: Mapping[str, int] = field(default_factory=dict[str, int])
     absent: Sequence[AbsentRequest] = ()
 
     @property
     def is_complete(self) -> bool:
         """Whether nothing is left to explain."""
-        return not (any(self.failed.values()) or self.unknown or self.missing or self.absent)
+        counts = (*self.failed.values(), *self.waiting.values(), self.unknown, self.missing)
+        return not (any(counts) or self.absent)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

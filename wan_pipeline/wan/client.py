@@ -7,6 +7,7 @@ told as a value. Polls are retried within bounds.
 from __future__ import annotations
 
 import asyncio
+import re
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Self
@@ -22,9 +23,9 @@ from wan_pipeline.wan.answers import (
 )
 from wan_pipeline.wan.dialects.exchange import ApiCall, ApiReply
 from wan_pipeline.wan.errors import ConfigurationError, PollError
-from wan_pipeline.wan.guard import is_loopback_url
+from wan_pipeline.wan.guard import is_loopback_url, usable_proxies
 from wan_pipeline.wan.retry import RetryPolicy, TransientError, read_retry_after
-from wan_pipeline.wan.tls import tls_context
+from wan_pipeline.wan.tls import is_plain, tls_context
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -41,6 +42,13 @@ MAX_BODY_BYTES = 1_000_000  # an answer is a few kB
 CREATE_IDLE_S = 2.0
 SHORTEST_SECRET = 8  # a shorter key is a placeholder, and its text occurs by chance
 TRANSIENT_STATUSES = frozenset({408, 425, 429, 500, 502, 503, 504})
+# Raised before there is a connection; of all other failures some come after bytes have left.
+_NOT_SENT = (
+    httpx.ConnectError,
+    httpx.ConnectTimeout,
+    httpx.PoolTimeout,
+    httpx.UnsupportedProtocol,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,6 +93,7 @@ class WanClient:
     poll_retry: RetryPolicy = field(default_factory=RetryPolicy)
     connections: int = 16
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
+    _key: re.Pattern[bytes] = field(init=False, repr=False)
     _creates: httpx.AsyncClient = field(init=False, repr=False)
     _polls: httpx.AsyncClient = field(init=False, repr=False)
     _stack: AsyncExitStack = field(init=False, repr=False)
@@ -96,6 +105,7 @@ class WanClient:
                 "the API key is empty or has characters that no header can carry (spaces, line"
                 " breaks, letters beyond ASCII): set the profile's key variable to the key alone"
             )
+        self._key = _every_spelling(self.api_key)
 
     async def __aenter__(self) -> Self:
         self._stack = AsyncExitStack()
@@ -115,17 +125,18 @@ class WanClient:
         """Send the paid call, once.
 
         Only a connection that was never established proves that nothing was sent; every other
-        failure of the network leaves doubt. Raises nothing but `asyncio.CancelledError`, after
+        failure of the network leaves doubt, and so does an answer that is packed although we
+        asked for a plain one. Raises nothing but `asyncio.CancelledError`, after
         which the outcome is as doubtful as after a timeout.
         """
         call = self.dialect.create_call(request, form)
         try:
             async with asyncio.timeout(self.timeouts.create_total_s):
                 reply = await self._exchange(self._creates, call)
-        except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout) as error:
-            return CreateNotSent(reason=_named(error))
-        except (httpx.HTTPError, TimeoutError, _BodyTooLargeError) as error:
-            return CreateDoubtful(reason=_named(error))
+        except _NOT_SENT as error:
+            return CreateNotSent(reason=self._named(error))
+        except (httpx.HTTPError, TimeoutError, _UnreadableBodyError) as error:
+            return CreateDoubtful(reason=self._named(error))
         return self.dialect.read_create(reply)
 
     async def poll(self, task_id: str) -> TaskAnswer | TaskMissing:
@@ -150,8 +161,9 @@ class WanClient:
         try:
             async with asyncio.timeout(self.timeouts.poll_total_s):
                 reply = await self._exchange(self._polls, call)
-        except (httpx.HTTPError, TimeoutError, _BodyTooLargeError) as error:
-            raise TransientError(_named(error)) from error
+        except (httpx.HTTPError, TimeoutError, _UnreadableBodyError) as error:
+            # Not chained: the library's text may quote what the server sent, and that our key.
+            raise TransientError(self._named(error)) from None
         if reply.status in TRANSIENT_STATUSES:
             raise TransientError(f"status {reply.status}", retry_after_s=reply.retry_after_s)
         try:
@@ -164,50 +176,68 @@ class WanClient:
 
     async def _exchange(self, client: httpx.AsyncClient, call: ApiCall) -> ApiReply:
         async with client.stream(call.method, call.path, json=call.json) as response:
-            body = bytearray()
-            async for chunk in response.aiter_bytes():
-                body += chunk
-                if len(body) > MAX_BODY_BYTES:
-                    raise _BodyTooLargeError
-        if response.status_code >= 400:
-            body = self._without_key(body)
+            body = await _read(response)
         return ApiReply(
             status=response.status_code,
-            body=bytes(body),
+            body=self._without_key(body),
             retry_after_s=read_retry_after(response.headers.get("retry-after")),
         )
 
-    def _without_key(self, body: bytearray) -> bytearray:
-        """An error's text is kept and shown, and some servers quote the key that they refuse."""
-        if len(self.api_key) < SHORTEST_SECRET:
-            return body
-        return body.replace(self.api_key.encode(), b"[API key]")
+    def _without_key(self, text: bytes) -> bytes:
+        """Answers are kept and shown, and some servers quote the key that they were sent."""
+        return text if len(self.api_key) < SHORTEST_SECRET else self._key.sub(b"[API key]", text)
+
+    def _named(self, error: BaseException) -> str:
+        """The kind of failure and its text; httpx's timeouts carry no text of their own."""
+        text = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+        return self._without_key(text.encode("utf-8", "replace")).decode("utf-8", "replace")
 
     async def _open(self, read_s: float, *, idle_s: float) -> httpx.AsyncClient:
-        client = httpx.AsyncClient(
-            base_url=self.base_url,
-            verify=tls_context(),
-            headers={"Authorization": f"Bearer {self.api_key}", "Accept": "application/json"},
-            timeout=self.timeouts.httpx(read_s),
-            limits=httpx.Limits(
-                max_connections=self.connections,
-                max_keepalive_connections=self.connections,
-                keepalive_expiry=idle_s,
-            ),
-            follow_redirects=False,
-            # A proxy of the environment has no business between us and our own machine.
-            trust_env=not is_loopback_url(self.base_url),
-        )
+        with usable_proxies():
+            client = httpx.AsyncClient(
+                base_url=self.base_url,
+                verify=tls_context(),
+                headers={
+                    "Authorization": f"Bearer {self.api_key}",
+                    "Accept": "application/json",
+                    "Accept-Encoding": "identity",
+                },
+                timeout=self.timeouts.httpx(read_s),
+                limits=httpx.Limits(
+                    max_connections=self.connections,
+                    max_keepalive_connections=self.connections,
+                    keepalive_expiry=idle_s,
+                ),
+                follow_redirects=False,
+                # A proxy of the environment has no business between us and our own machine.
+                trust_env=not is_loopback_url(self.base_url),
+            )
         return await self._stack.enter_async_context(client)
 
 
-class _BodyTooLargeError(Exception):
+class _UnreadableBodyError(Exception):
     """An answer that no API of this kind gives."""
 
-    def __init__(self) -> None:
-        super().__init__(f"an answer of more than {MAX_BODY_BYTES} bytes")
+
+async def _read(response: httpx.Response) -> bytes:
+    """The body as it travels: what is packed small may unpack to more than the machine holds."""
+    if not is_plain(response):
+        if response.status_code >= 400:
+            return b""  # the status tells enough
+        encoding = response.headers["content-encoding"]
+        raise _UnreadableBodyError(f"an answer of Content-Encoding {encoding!r}, not asked for")
+    body = bytearray()
+    async for chunk in response.aiter_raw():
+        body += chunk
+        if len(body) > MAX_BODY_BYTES:
+            raise _UnreadableBodyError(f"an answer of more than {MAX_BODY_BYTES} bytes")
+    return bytes(body)
 
 
-def _named(error: BaseException) -> str:
-    """The kind of failure and its text; httpx's timeouts carry no text of their own."""
-    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+def _every_spelling(key: str) -> re.Pattern[bytes]:
+    """Matches the key as it is, URL-quoted, JSON-escaped, and any mixture of these."""
+    spellings: list[str] = []
+    for character in key:
+        itself, code = re.escape(character), f"{ord(character):02x}"
+        spellings.append(rf"(?:\\?{itself}|(?i:%{code}|\\u00{code}))")
+    return re.compile("".join(spellings).encode())

@@ -16,9 +16,9 @@ from wan_pipeline.wan.errors import (
     ForbiddenUrlError,
     UrlExpiredError,
 )
-from wan_pipeline.wan.guard import PublicAddressTransport
+from wan_pipeline.wan.guard import LAST_PORT, EnvironmentProxyTransport, PublicAddressTransport
 from wan_pipeline.wan.retry import DamagedBodyError, RetryPolicy, TransientError, read_retry_after
-from wan_pipeline.wan.tls import tls_context
+from wan_pipeline.wan.tls import is_plain, tls_context
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -27,14 +27,13 @@ if TYPE_CHECKING:
 __all__ = ["Downloader"]
 
 MAX_REDIRECTS = 5
-LAST_PORT = 65_535
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
 GONE = frozenset({401, 403, 404, 410})  # a signed URL answers 403 when it has expired
 
 
 @dataclass(slots=True, kw_only=True)
 class Downloader:
-    """Fetches result URLs with retries.
+    """Fetches result URLs with retries, through the environment's proxy where one applies.
 
     Attributes:
         allow_private: whether private and loopback addresses may be fetched; only for a
@@ -54,17 +53,20 @@ class Downloader:
     async def __aenter__(self) -> Self:
         self._stack = AsyncExitStack()
         limits = httpx.Limits(max_connections=self.connections, keepalive_expiry=30.0)
-        transport = (
+        direct = (
             httpx.AsyncHTTPTransport(verify=tls_context(), limits=limits)
             if self.allow_private
             else PublicAddressTransport(limits=limits)
+        )
+        transport = EnvironmentProxyTransport(
+            direct=direct, limits=limits, allow_private=self.allow_private
         )
         self._client = await self._stack.enter_async_context(
             httpx.AsyncClient(
                 transport=transport,
                 timeout=self.timeouts.httpx(self.timeouts.download_read_s),
                 follow_redirects=False,
-                headers={"Accept": "image/*"},
+                headers={"Accept": "image/*", "Accept-Encoding": "identity"},
             )
         )
         return self
@@ -138,9 +140,11 @@ class Downloader:
                 f"status {status}",
                 retry_after_s=read_retry_after(response.headers.get("retry-after")),
             )
+        if not is_plain(response):
+            encoding = response.headers["content-encoding"]
+            raise TransientError(f"the image comes in Content-Encoding {encoding!r}, not asked for")
         data = bytearray()
-        # Bytes as received: a Content-Encoding of the transport is undone by aiter_bytes.
-        async for chunk in response.aiter_bytes():
+        async for chunk in response.aiter_raw():
             data += chunk
             if len(data) > self.max_bytes:
                 raise ForbiddenUrlError(f"the result is longer than {self.max_bytes} bytes")

@@ -41,6 +41,7 @@ class StopReason(StrEnum):
     MISSING_MODEL = "missing_model"
     BODY_NOT_UNDERSTOOD = "body_not_understood"
     UNKNOWN_CREATES = "unknown_creates"
+    REFUSALS = "refusals"
     UNREACHABLE = "unreachable"
     THROTTLED = "throttled"
     DISK = "disk"
@@ -61,6 +62,8 @@ _REMEDIES = {
     " WAN_REQUEST_FORM to the form it understands (flat or wrapped) before the next run",
     StopReason.UNKNOWN_CREATES: "look at the provider's console for tasks that the ledger does not"
     " know (`wan status` lists them) before you run again",
+    StopReason.REFUSALS: "the provider refuses everything: check the account, WAN_BASE_URL and"
+    " WAN_REQUEST_FORM by its message before you run again",
     StopReason.UNREACHABLE: "check the network and WAN_BASE_URL, then run again",
     StopReason.THROTTLED: "the account stays over its rate limit; lower WAN_SUBMISSIONS_PER_SECOND"
     " or stop the other users of the key, then run again",
@@ -105,8 +108,7 @@ class AccountStopError(WanError):
     """No request of the batch can succeed until a person acts."""
 
     def __init__(self, reason: StopReason, detail: str) -> None:
-        super().__init__(
-            f"{reason.value.replace('_', ' ')}: {detail}. What to do: {reason.remedy}."
-        )
+        told = detail.rstrip(" .")
+        super().__init__(f"{reason.value.replace('_', ' ')}: {told}. What to do: {reason.remedy}.")
         self.reason = reason
         self.detail = detail

@@ -2,27 +2,42 @@
 
 A result URL comes from outside. It may name any host, and its host may resolve to an address in
 our own network; so the check is made on the resolved address, at the moment of connecting, for
-the first URL and for every redirect alike.
+the first URL and for every redirect alike. Behind a proxy of the environment it is the proxy that
+resolves and connects: only addresses written in the URL itself can be refused there, and what else
+may be reached is for the proxy to decide.
 """
 
 from __future__ import annotations
 
 import asyncio
 import ipaddress
+import re
 import socket
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, cast
+from urllib.request import getproxies, proxy_bypass
 
 import httpcore
 import httpx
 
-from wan_pipeline.wan.errors import ForbiddenUrlError
+from wan_pipeline.wan.errors import ConfigurationError, ForbiddenUrlError
 from wan_pipeline.wan.tls import tls_context
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Generator, Iterable
 
-__all__ = ["PublicAddressTransport", "is_loopback_url", "is_public_address"]
+__all__ = [
+    "LAST_PORT",
+    "EnvironmentProxyTransport",
+    "PublicAddressTransport",
+    "is_loopback_url",
+    "is_public_address",
+    "problem_of_origin",
+    "usable_proxies",
+]
 
+LAST_PORT = 65_535
+_LABEL = re.compile(r"[A-Za-z0-9_-]{1,63}")
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 
 
@@ -35,6 +50,31 @@ def is_loopback_url(url: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
+
+
+def problem_of_origin(text: str) -> str:
+    """Why a text is no origin to which a key may be sent; empty when it is one.
+
+    The text itself is never quoted: it may hold a password.
+    """
+    try:
+        url = httpx.URL(text)
+    except (httpx.InvalidURL, UnicodeError) as error:
+        return f"is no URL: {error}"
+    if url.scheme not in ("http", "https"):
+        return "does not begin with https:// or http://"
+    labels = url.raw_host.decode("ascii").removesuffix(".").split(".")
+    if not all(_LABEL.fullmatch(label) for label in labels) and ":" not in url.host:
+        return "names no host"
+    if url.port is not None and not 0 < url.port <= LAST_PORT:
+        return f"has the port {url.port}, and ports end at {LAST_PORT}"
+    if url.userinfo:
+        return "holds a user name or password, and no other credential than the key is sent"
+    if "?" in text or "#" in text:
+        return "has a query or a fragment, and paths are appended to it"
+    if "//" in url.path:
+        return "has two slashes in its path"
+    return ""
 
 
 def is_public_address(address: str) -> bool:
@@ -73,10 +113,7 @@ class _PublicAddressBackend(httpcore.AsyncNetworkBackend):
         addresses = list(dict.fromkeys(str(entry[4][0]) for entry in found))
         for address in addresses:
             if not is_public_address(address):
-                raise ForbiddenUrlError(
-                    f"the result's host {host} resolves to {address}, which is not a public"
-                    " address; it is not fetched. Ask the provider for a public URL"
-                )
+                raise _not_public(host, address)
         failure: Exception = httpcore.ConnectError(f"no address for {host}")
         for address in addresses:
             try:
@@ -113,3 +150,73 @@ class PublicAddressTransport(httpx.AsyncHTTPTransport):
             keepalive_expiry=limits.keepalive_expiry,
             network_backend=_PublicAddressBackend(),
         )
+
+
+class EnvironmentProxyTransport(httpx.AsyncBaseTransport):
+    """Goes through the proxy that the environment names for a URL, else directly.
+
+    HTTP_PROXY, HTTPS_PROXY, ALL_PROXY and NO_PROXY are read once. The API's client follows them
+    too, so that what can be bought can also be fetched. Loopback addresses never go through one.
+    """
+
+    def __init__(
+        self, *, direct: httpx.AsyncBaseTransport, limits: httpx.Limits, allow_private: bool
+    ) -> None:
+        self._direct = direct
+        self._allow_private = allow_private
+        self._proxied: dict[str, httpx.AsyncBaseTransport] = {}
+        found = getproxies()
+        for scheme in ("http", "https"):
+            if proxy := found.get(scheme) or found.get("all"):
+                with usable_proxies():
+                    self._proxied[scheme] = httpx.AsyncHTTPTransport(
+                        verify=tls_context(),
+                        limits=limits,
+                        proxy=proxy if "://" in proxy else f"http://{proxy}",
+                    )
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """Send it on by one road or the other."""
+        proxied = self._proxied.get(request.url.scheme)
+        host = request.url.host
+        if proxied is None or is_loopback_url(str(request.url)) or proxy_bypass(host):
+            return await self._direct.handle_async_request(request)
+        if not self._allow_private and _is_private_literal(host):
+            raise _not_public(host, host)
+        return await proxied.handle_async_request(request)
+
+    async def aclose(self) -> None:
+        """Close all of them."""
+        for transport in (self._direct, *self._proxied.values()):
+            await transport.aclose()
+
+
+@contextmanager
+def usable_proxies() -> Generator[None]:
+    """Around the making of a client: a proxy that it cannot use is told as a wrong setting.
+
+    Raises:
+        ConfigurationError: the environment names a proxy of an unknown kind, or no URL at all.
+    """
+    try:
+        yield
+    except (ImportError, ValueError, httpx.InvalidURL) as error:
+        raise ConfigurationError(
+            f"the proxy that the environment names cannot be used: {error}. Set HTTP_PROXY,"
+            " HTTPS_PROXY, ALL_PROXY and NO_PROXY to http:// URLs and host names, or unset them."
+            " Nothing was sent"
+        ) from error
+
+
+def _is_private_literal(host: str) -> bool:
+    try:
+        return not is_public_address(host)
+    except ValueError:
+        return False
+
+
+def _not_public(host: str, address: str) -> ForbiddenUrlError:
+    return ForbiddenUrlError(
+        f"the result's host {host} resolves to {address}, which is not a public address; it is not"
+        " fetched. Ask the provider for a public URL"
+    )

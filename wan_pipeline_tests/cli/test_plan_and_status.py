@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import io
 import json
+import os
+from decimal import Decimal
 from typing import TYPE_CHECKING
 
 import pytest
+from rich.console import Console
 
 from wan_pipeline import __version__
+from wan_pipeline.cli.console import unfinished_table
+from wan_pipeline.cli.screen import say, warn
 from wan_pipeline.emulator.plan import Fault, FaultKind
+from wan_pipeline.generation.planning import UnfinishedRequest
 from wan_pipeline_tests.emulator_fixture import FAST
 
 if TYPE_CHECKING:
@@ -138,7 +145,140 @@ def test_status_after_a_run_with_an_unknown(folder: Folder, provider: RunningEmu
     shown = folder.wan("status").stdout
     for words in ("$0.03", "unknown", "set"):
         assert words in shown
-    assert json.loads(folder.wan("status", "another", "--json").stdout)["sets"] == {}
+    another = folder.wan("status", "another")
+    assert another.exit_code == 2, another.output
+    assert "no prompt set another" in another.output
+
+
+def test_status_of_an_empty_folder_makes_nothing(idle: Folder) -> None:
+    """Looking leaves no trace, and says that there is nothing."""
+    done = idle.wan("status")
+    assert done.exit_code == 0, done.output
+    assert "nothing yet" in done.output
+    assert list(idle.path.rglob("*")) == []
+
+
+def test_status_of_a_set_without_a_plan_says_so(idle: Folder) -> None:
+    """A set that is there and one that is not are two things."""
+    idle.write("a.csv", "prompt\none\n")
+    known, unknown = idle.wan("status", "a"), idle.wan("status", "nosuch")
+    assert (known.exit_code, unknown.exit_code) == (0, 2)
+    assert "wan plan a" in known.output
+    assert "found: a" in unknown.output
+    assert not (idle.path / "emulator").exists()
+
+
+DAMAGE = {"empty": b"", "garbage": b"PAR1 garbage PAR1", "binary": b"\xff\xfe\0", "list": b"[]"}
+
+
+@pytest.mark.parametrize("content", DAMAGE.values(), ids=DAMAGE)
+def test_a_damaged_request_table_is_to_be_planned_again(idle: Folder, content: bytes) -> None:
+    """The other sets are shown all the same; planning mends it."""
+    idle.write("a.csv", "prompt\none\n")
+    idle.write("b.csv", "prompt\ntwo\n")
+    assert idle.wan("plan").exit_code == 0
+    (idle.path / "emulator/sets/a/requests.parquet").write_bytes(content)
+    done = idle.wan("status", "--json")
+    assert done.exit_code == 2, done.output
+    found = json.loads(done.stdout)
+    assert list(found["sets"]) == ["b"]
+    assert "wan plan a" in found["damaged"][0]
+    assert idle.wan("plan", "a").exit_code == 0
+    assert idle.wan("status").exit_code == 0
+
+
+@pytest.mark.parametrize("content", DAMAGE.values(), ids=DAMAGE)
+@pytest.mark.parametrize("file", ["plan.json", "requests.parquet"])
+def test_a_run_that_cannot_plan_over_damage_is_explained(
+    idle: Folder, file: str, content: bytes
+) -> None:
+    """The file that cannot be read is told, and so is the plan; no traceback."""
+    path = idle.write("a.csv", "prompt\none\n")
+    assert idle.wan("plan").exit_code == 0
+    (idle.path / "emulator/sets/a" / file).write_bytes(content)
+    path.write_text("title\none\n")
+    done = idle.wan("run", "a")
+    assert done.exit_code == 2, done.output
+    assert "wan plan a" in done.output
+    assert "Traceback" not in done.output
+    assert done.stdout.splitlines()[-1].startswith("submitted=0 stored=0")
+
+
+@pytest.mark.parametrize("command", ["plan", "run", "status"])
+@pytest.mark.parametrize("url", ["cloud.vtrix.ai", "https://me:hunter2@cloud.vtrix.ai"])
+def test_a_mistyped_base_url_exits_2(idle: Folder, command: str, url: str) -> None:
+    """Before anything starts; a password in it is not repeated."""
+    idle.write("a.csv", "prompt\none\n")
+    done = idle.wan(command, WAN_BASE_URL=url)
+    assert done.exit_code == 2, done.output
+    assert "WAN_BASE_URL" in done.output
+    assert "hunter2" not in done.output
+    assert not (idle.path / "emulator").exists()
+
+
+def test_a_key_that_travels_unencrypted_is_warned_of(idle: Folder) -> None:
+    """The plan is free, so it is the place to say so."""
+    idle.write("a.csv", "prompt\none\n")
+    done = idle.wan("plan", WAN_BASE_URL="http://gateway.invalid")
+    assert done.exit_code == 0, done.output
+    assert "unencrypted" in done.output
+    assert "unencrypted" not in idle.wan("plan").output
+
+
+@pytest.mark.parametrize("content", [None, b"{", b"[1]", b"\x89PNG\xff", b'{"faults": [{}]}'])
+def test_an_emulator_plan_that_cannot_be_used_exits_2(idle: Folder, content: bytes | None) -> None:
+    """Under the name by which it was given."""
+    idle.write("a.csv", "prompt\none\n")
+    path = idle.path / "broken.json"
+    if content is not None:
+        path.write_bytes(content)
+    done = idle.wan("emulator", "--plan", str(path))
+    assert done.exit_code == 2, done.output
+    assert f"--plan {path}" in done.output
+    assert "WAN_FAULTS" not in done.output
+    done = idle.wan("run", WAN_EMULATOR_PLAN=str(path), WAN_BASE_URL="")
+    assert done.exit_code == 2, done.output
+    assert f"WAN_EMULATOR_PLAN={path}" in done.output
+
+
+@pytest.mark.parametrize("command", ["plan", "run"])
+def test_a_data_folder_that_cannot_be_written_exits_2(idle: Folder, command: str) -> None:
+    """With the folder's name and what to do."""
+    idle.write("a.csv", "prompt\none\n")
+    (idle.path / "emulator").write_text("a file where a folder should be")
+    done = idle.wan(command)
+    assert done.exit_code == 2, done.output
+    for words in (str(idle.path / "emulator"), "writable", "WAN_DATA_DIR"):
+        assert words in done.output
+
+
+def test_a_folder_inside_that_cannot_be_written_exits_2(
+    idle: Folder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on a disk that is mounted read-only; found out before anything is bought."""
+    idle.write("a.csv", "prompt\none\n")
+    images = idle.path / "emulator" / "images"
+    images.mkdir(parents=True)
+    allowed = os.access
+    monkeypatch.setattr(os, "access", lambda path, mode: path != images and allowed(path, mode))
+    done = idle.wan("run")
+    assert done.exit_code == 2, done.output
+    assert f"{images} cannot be written" in done.output
+
+
+def test_words_of_others_do_not_steer_the_terminal() -> None:
+    """Neither in sentences nor in tables; text of any script stays as it is."""
+    odd = "\x1b[2J\x9b31m\u202egnp.exe 清晨"
+    request = UnfinishedRequest(
+        request_id="0" * 64, prompt_id=odd, state="failed", reason=odd, reserved_usd=Decimal(0)
+    )
+    out = io.StringIO()
+    console = Console(file=out, width=200)
+    say(console, odd)
+    warn(console, odd)
+    console.print(unfinished_table([request]))
+    assert out.getvalue().count("清晨") == 4
+    assert not {"\x1b", "\x9b", "\u202e"} & set(out.getvalue())
 
 
 def test_help_is_for_newcomers() -> None:

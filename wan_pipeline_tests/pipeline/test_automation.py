@@ -10,6 +10,7 @@ from decimal import Decimal
 from pathlib import Path
 
 import dagster as dg
+import pytest
 
 from wan_pipeline.emulator.plan import EmulatorPlan, LatencyLaw
 from wan_pipeline_tests.emulator_fixture import FAST, RunningEmulator
@@ -286,3 +287,19 @@ def _wait_until_done(provider: RunningEmulator) -> None:
             return
         time.sleep(0.05)
     raise AssertionError(f"tasks do not end: {provider.bill()}")
+
+
+@pytest.mark.parametrize("content", [b"", b"[]", b"\xff\xfe\0", b'{"cost_to_buy_usd": "x"}'])
+@pytest.mark.parametrize("file", ["plan.json", "requests.parquet"])
+def test_a_damaged_plan_skips_with_what_to_do(site: Site, file: str, content: bytes) -> None:
+    """The other sets are built; the tick does not fail."""
+    for name in ("a", "b"):
+        site.write(f"{name}.csv", f"prompt\n{name}\n")
+        assert site.run("plan_only", name).outcome.success
+    (site.layout.tables("a") / file).write_bytes(content)
+    assert names(tick(site, "nightly_build")[0]) == ["b"]
+    (site.layout.prompts_dir / "b.csv").unlink()
+    requests, reason = tick(site, "nightly_build")
+    assert requests == []
+    assert "plan it again" in reason
+    assert "wan plan a" in reason

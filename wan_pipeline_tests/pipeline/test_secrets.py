@@ -2,6 +2,7 @@
 
 import logging
 import sqlite3
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import httpx
@@ -58,6 +59,15 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCapt
     )
 
 
+_PLAIN_BODY = httpx.Response.aiter_raw
+
+
+async def quoting(response: httpx.Response, *_: int) -> AsyncIterator[bytes]:
+    """The provider's good answers, with the key quoted in each."""
+    async for chunk in _PLAIN_BODY(response):
+        yield chunk.replace(b'"status"', f'"quoted": "{KEY}", "status"'.encode(), 1)
+
+
 def crash(_self: object, request: httpx.Request) -> httpx.Response:
     """A client that fails in an unforeseen way while it holds the request."""
     raise RuntimeError(f"unforeseen, with {request!r} and {request.headers!r} in hand")
@@ -75,7 +85,9 @@ def test_the_key_is_found_nowhere(
         site.settings = site.settings.model_copy(update={"base_url": provider.base_url})
         with site:
             site.write("set.csv", "prompt,n\na good one,2\ndoubt,1\nbroken,1\nrefused,1\n")
-            failing = site.run("build_dataset", "set")
+            with monkeypatch.context() as patch:
+                patch.setattr(httpx.Response, "aiter_raw", quoting)
+                failing = site.run("build_dataset", "set")
             assert failing.outcome.failed_step == "gallery_every_request_stored"
             assert failing.metadata["images"]["images_new"] == 2
 
@@ -98,6 +110,8 @@ def test_the_key_is_found_nowhere(
     said = [output.out, output.err, events, caplog.text, crashed.outcome.error]
     assert [text for text in said if KEY in text] == []
     assert files_with(KEY, site.folder) == []
+    # The answers are kept, and the key was in each of them.
+    assert '"[API key]"' in texts_of(site.layout.ledger)
 
 
 def test_a_search_for_the_key_would_find_it(tmp_path: Path) -> None:

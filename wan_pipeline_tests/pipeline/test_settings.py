@@ -4,8 +4,9 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
 
-from wan_pipeline.defs.resources import WanResource
+from wan_pipeline.defs.resources import WanResource, emulator_plan
 from wan_pipeline.settings import EMULATOR_KEY, Settings
 from wan_pipeline.wan.errors import ConfigurationError
 from wan_pipeline.wan.profiles import PROFILES, ProfileName
@@ -60,6 +61,110 @@ def test_a_price_is_the_users_where_none_is_published(
     account = Settings(profile=ProfileName.SEACLOUD).account()
     assert account.price_usd == told
     assert source in account.price_source
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "cloud.vtrix.ai",
+        "htps://cloud.vtrix.ai",
+        "https//cloud.vtrix.ai",
+        "https:cloud.vtrix.ai",
+        "https:/cloud.vtrix.ai",
+        "https://",
+        "https:///v1",
+        "https://https://cloud.vtrix.ai",
+        "https://cloud.vtrix.ai:99999",
+        "https://cloud.vtrix.ai:0",
+        "https://cloud.vtrix.ai:port",
+        "https://cloud..ai",
+        "https://.",
+        "https://cloud,vtrix.ai",
+        "https://cloud vtrix.ai",
+        "https://[::1",
+        "https://user:hunter2@cloud.vtrix.ai",
+        "https://cloud.vtrix.ai?x=1",
+        "https://cloud.vtrix.ai/#top",
+        "file:///etc/passwd",
+        "\x1b[31mhttps://cloud.vtrix.ai",
+    ],
+)
+def test_a_base_url_that_is_no_origin_is_refused(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+    """With the variable's name, before anything is sent; a password in it is not shown."""
+    monkeypatch.setenv("WAN_BASE_URL", url)
+    with pytest.raises(ValidationError, match="WAN_BASE_URL") as caught:
+        Settings()
+    assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("url", "unencrypted"),
+    [
+        ("https://cloud.vtrix.ai", False),
+        ("https://cloud.vtrix.ai:8443/prefix/", False),
+        ("http://127.0.0.1:8600", False),
+        ("http://localhost:8600", False),
+        ("http://[::1]:8600", False),
+        ("http://10.0.0.5:8600", True),
+        ("HTTP://gateway.example.", True),
+        (" https://cloud.vtrix.ai\n", False),
+    ],
+)
+def test_a_base_url_that_is_an_origin(
+    monkeypatch: pytest.MonkeyPatch, url: str, *, unencrypted: bool
+) -> None:
+    """Prefixes and ports are the user's; a key that would travel in the open is known."""
+    monkeypatch.setenv("WAN_BASE_URL", url)
+    settings = Settings()
+    assert settings.base_url == url.strip()
+    assert settings.sends_key_unencrypted is unencrypted
+    assert not Settings(base_url=None, profile=ProfileName.VTRIX).sends_key_unencrypted
+
+
+def test_an_empty_variable_is_unset(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As shells and container files leave them."""
+    for name in Settings.model_fields:
+        monkeypatch.setenv(f"WAN_{name.upper()}", "")
+    assert Settings() == Settings.model_construct()
+
+
+BAD_PLANS = {
+    "missing": None,
+    "no JSON": b"{",
+    "a list": b"[1]",
+    "binary": b"\x89PNG\r\n\x1a\n\xff\xfe",
+    "no number": b'{"speed_up": "fast"}',
+    "too fast": b'{"speed_up": 1e9}',
+}
+
+
+@pytest.mark.parametrize("content", BAD_PLANS.values(), ids=BAD_PLANS)
+def test_an_emulator_plan_that_cannot_be_used_is_told(
+    tmp_path: Path, content: bytes | None
+) -> None:
+    """Variable, file, and what to do; by whichever reader comes first."""
+    path = tmp_path / "plan.json"
+    if content is not None:
+        path.write_bytes(content)
+    settings = Settings(emulator_plan=path)
+    for read in (
+        lambda: settings.emulator_speed,
+        settings.account,
+        lambda: emulator_plan(settings),
+    ):
+        with pytest.raises(ConfigurationError, match="WAN_EMULATOR_PLAN") as caught:
+            read()
+        assert str(path) in str(caught.value)
+        assert "Name a JSON file" in str(caught.value)
+
+
+def test_a_wrong_field_of_an_emulator_plan_is_named(tmp_path: Path) -> None:
+    """Where the speed is fine and something else is not."""
+    path = tmp_path / "plan.json"
+    path.write_text('{"speed_up": 50, "faults": [{"kind": "nonsense"}]}')
+    assert Settings(emulator_plan=path).emulator_speed == 50
+    with pytest.raises(ConfigurationError, match=r"WAN_EMULATOR_PLAN.*faults\.0\.kind"):
+        emulator_plan(Settings(emulator_plan=path))
 
 
 def test_a_resource_holds_the_same_settings(tmp_path: Path) -> None:

@@ -249,6 +249,17 @@ def test_what_is_not_there_is_said(tmp_path: Path) -> None:
     assert "complete" not in text
 
 
+def test_what_a_later_run_brings_is_no_failure(tmp_path: Path) -> None:
+    """What is in flight or not bought is counted as such, and the page is not complete."""
+    summary = replace(SUMMARY, waiting={"not bought yet": 2, "in flight": 1, "nothing": 0})
+    _, page = written(tmp_path, [ROW], summary)
+    text = " ".join(" ".join(page.texts).split())
+    for expected in ("Not everything is here", "2 not bought yet", "1 in flight", "waiting 3"):
+        assert expected in text
+    for wrong in ("failed", "nothing", "complete"):
+        assert wrong not in text
+
+
 def test_long_list_of_absent_requests_is_cut_and_counted(tmp_path: Path) -> None:
     """A run that failed as a whole makes no endless page."""
     absent = [

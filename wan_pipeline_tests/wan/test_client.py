@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import json
 import logging
 import socket
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 import pytest
 
@@ -15,6 +17,7 @@ from wan_pipeline.wan.answers import (
     CreateDoubtful,
     CreateNotSent,
     CreateRefused,
+    CreateThrottled,
     TaskAnswer,
 )
 from wan_pipeline.wan.client import Timeouts, WanClient
@@ -289,6 +292,107 @@ async def test_key_quoted_by_the_provider_is_blanked(shape: Callable[[str], str]
                 with pytest.raises(AccountStopError) as caught:
                     await wan.poll("task-1")
                 assert KEY not in str(caught.value)
+
+
+ODD_KEY = 'sk/recognisable+"7f3a=91\\c2'
+SPELLINGS = {
+    "as it is": lambda key: key,
+    "URL-quoted": lambda key: quote(key, safe=""),
+    "URL-quoted in part": quote,
+    "in small hexadecimal": lambda key: quote(key, safe="").lower(),
+    "JSON-escaped": lambda key: json.dumps(key)[1:-1],
+    "with slashes escaped": lambda key: json.dumps(key)[1:-1].replace("/", r"\/"),
+    "in code points": lambda key: "".join(f"\\u{ord(character):04x}" for character in key),
+}
+
+
+@pytest.mark.parametrize("spelling", SPELLINGS)
+async def test_key_quoted_in_a_good_answer_is_blanked(spelling: str) -> None:
+    """Nobody downstream ever holds it: the answer's text is kept in the ledger as it came."""
+    quoted = SPELLINGS[spelling](ODD_KEY)
+    body = (
+        '{"id": "task-1", "status": "completed", "actual_prompt": "Bearer KEY",'
+        ' "metadata": {"KEY": "KEY"}, "output": [{"url": "https://h/1?k=KEY", "jobId": "KEY"}]}'
+    ).replace("KEY", quoted)
+    async with (
+        scripted(always(reply(200, body.encode()))) as server,
+        client(server.url, api_key=ODD_KEY) as wan,
+    ):
+        accepted = await wan.create(make_request(), RequestForm.FLAT)
+        polled = await wan.poll("task-1")
+    for answer in (accepted, polled):
+        assert ODD_KEY not in repr(answer)
+        assert quoted not in repr(answer)
+        assert "[API key]" in repr(answer)
+
+
+async def test_key_in_a_line_that_is_no_http_is_blanked() -> None:
+    """The library's error quotes the line, and the ledger keeps the error."""
+    answer = f"HTTP/1.1 200 OK\r\nauthorization Bearer {KEY}\r\n\r\n".encode()
+    policy = RetryPolicy(attempts=1)
+    async with scripted(always(answer)) as server, client(server.url, poll_retry=policy) as wan:
+        outcome = await wan.create(make_request(), RequestForm.FLAT)
+        with pytest.raises(PollError) as caught:
+            await wan.poll("task-1")
+    assert isinstance(outcome, CreateDoubtful)
+    assert "[API key]" in outcome.reason
+    for text in (outcome.reason, str(caught.value), repr(caught.value.__cause__)):
+        assert KEY not in text
+    assert caught.value.__cause__ is not None
+    assert caught.value.__cause__.__suppress_context__
+
+
+def bomb(*, status: int = 200) -> bytes:
+    """Packed twice: 100 MB in less than a kilobyte."""
+    packed = gzip.compress(gzip.compress(b" " * 10**8, 9), 9)
+    assert len(packed) < 2000
+    return reply(status, packed, Content_Encoding="gzip, gzip")
+
+
+async def test_packed_answer_is_not_unpacked() -> None:
+    """A plain one was asked for; what is packed can be larger than the memory."""
+    async with scripted(always(bomb())) as server, client(server.url) as wan:
+        outcome = await wan.create(make_request(), RequestForm.FLAT)
+        with pytest.raises(PollError, match="Content-Encoding"):
+            await wan.poll("task-1")
+    assert isinstance(outcome, CreateDoubtful)
+    assert "Content-Encoding" in outcome.reason
+    assert len(server.asked) == 1 + RetryPolicy().attempts
+    assert {asked.headers["accept-encoding"] for asked in server.asked} == {"identity"}
+
+
+async def test_status_of_a_packed_error_counts() -> None:
+    """It proves as much as with a body."""
+    async with scripted(always(bomb(status=429))) as server, client(server.url) as wan:
+        outcome = await wan.create(make_request(), RequestForm.FLAT)
+    assert isinstance(outcome, CreateThrottled)
+
+
+async def test_identity_is_no_encoding() -> None:
+    """Some servers say so."""
+    body = b'{"id": "task-1", "status": "in_progress"}'
+    answer = reply(200, body, Content_Encoding="Identity")
+    async with scripted(always(answer)) as server, client(server.url) as wan:
+        assert isinstance(await wan.create(make_request(), RequestForm.FLAT), CreateAccepted)
+
+
+@pytest.mark.parametrize("url", ["cloud.example", "htps://cloud.example", "ftp://cloud.example"])
+async def test_scheme_that_nobody_speaks_means_not_sent(url: str) -> None:
+    """A typo is no doubt."""
+    async with client(url) as wan:
+        outcome = await wan.create(make_request(), RequestForm.FLAT)
+    assert isinstance(outcome, CreateNotSent)
+
+
+@pytest.mark.parametrize("proxy", ["gopher://127.0.0.1:9", "http://127.0.0.1:x"])
+async def test_proxy_that_cannot_be_used_is_a_wrong_setting(
+    monkeypatch: pytest.MonkeyPatch, proxy: str
+) -> None:
+    """Before anything is sent, with the variables' names."""
+    monkeypatch.setenv("HTTPS_PROXY", proxy)
+    with pytest.raises(ConfigurationError, match="HTTPS_PROXY"):
+        async with client("https://cloud.example"):
+            pass
 
 
 async def test_key_is_in_no_log_record_and_no_error(caplog: pytest.LogCaptureFixture) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import logging
+import tracemalloc
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -11,6 +12,7 @@ import pytest
 from wan_pipeline.wan.client import Timeouts
 from wan_pipeline.wan.download import Downloader
 from wan_pipeline.wan.errors import (
+    ConfigurationError,
     DamagedImageDownloadError,
     DownloadError,
     ForbiddenUrlError,
@@ -18,7 +20,7 @@ from wan_pipeline.wan.errors import (
 )
 from wan_pipeline.wan.retry import DamagedBodyError, RetryPolicy
 from wan_pipeline_tests.wan.scripted_server import Asked, always, in_turn, reply, scripted
-from wan_pipeline_tests.wan.test_client import Naps, drip, flood
+from wan_pipeline_tests.wan.test_client import Naps, bomb, drip, flood
 
 if TYPE_CHECKING:
     import asyncio
@@ -45,11 +47,12 @@ async def test_bytes_come_as_received_and_without_a_key() -> None:
     assert not {"authorization", "cookie"} & set(asked.headers)
 
 
-async def test_compression_of_the_transport_is_undone() -> None:
-    """A proxy may compress on the way."""
-    answer = reply(200, gzip.compress(IMAGE), Content_Encoding="gzip")
-    async with scripted(always(answer)) as server, downloader() as fetcher:
+async def test_packed_image_is_asked_for_again_and_never_unpacked() -> None:
+    """Plain bytes were asked for; those of a later attempt are taken."""
+    packed = reply(200, gzip.compress(IMAGE), Content_Encoding="gzip")
+    async with scripted(in_turn(packed, reply(200, IMAGE))) as server, downloader() as fetcher:
         assert await fetcher.fetch(server.url, check=any_bytes) == IMAGE
+    assert [asked.headers["accept-encoding"] for asked in server.asked] == ["identity"] * 2
 
 
 async def test_credentials_in_a_url_are_not_sent() -> None:
@@ -185,12 +188,78 @@ async def test_endless_image_is_cut() -> None:
     assert len(server.asked) == 1
 
 
-async def test_small_answer_that_unpacks_to_a_large_one_is_cut() -> None:
-    """The bound is on what we would hold, not on what travels."""
-    bomb = reply(200, gzip.compress(b"\0" * 2**24), Content_Encoding="gzip")
-    async with scripted(always(bomb)) as server, downloader(max_bytes=2**20) as fetcher:
-        with pytest.raises(ForbiddenUrlError, match="longer than"):
+async def test_small_answer_that_unpacks_to_a_large_one_is_not_unpacked() -> None:
+    """Packed twice, the outer layer alone would fill the memory before a length is looked at."""
+    retry = RetryPolicy(attempts=2)
+    async with scripted(always(bomb())) as server, downloader(retry=retry) as fetcher:
+        tracemalloc.start()
+        with pytest.raises(DownloadError, match="Content-Encoding 'gzip, gzip'"):
             await fetcher.fetch(server.url, check=any_bytes)
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+    assert peak < 10_000_000
+    assert len(server.asked) == 2
+
+
+@pytest.fixture
+def environment(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    """An environment that names no proxy yet."""
+    for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.upper(), raising=False)
+    return monkeypatch
+
+
+@pytest.mark.parametrize("variable", ["HTTP_PROXY", "ALL_PROXY"])
+async def test_downloads_take_the_proxy_that_creates_take(
+    environment: pytest.MonkeyPatch, variable: str
+) -> None:
+    """Where only the proxy gets out, what was bought must come in; it resolves the host itself."""
+    url = "http://images.invalid/1.png?Signature=x"
+    async with scripted(always(reply(200, IMAGE))) as proxy:
+        environment.setenv(variable, proxy.url.removeprefix("http://"))
+        async with downloader(allow_private=False) as fetcher:
+            assert await fetcher.fetch(url, check=any_bytes) == IMAGE
+    (asked,) = proxy.asked
+    assert asked.target == url
+    assert "authorization" not in asked.headers
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "10.1.2.3", "[fd00::1]"])
+async def test_addresses_inside_are_not_asked_of_a_proxy(
+    environment: pytest.MonkeyPatch, host: str
+) -> None:
+    """A result URL with one in it is refused all the same."""
+    async with scripted(always(reply(200, IMAGE))) as proxy:
+        environment.setenv("HTTP_PROXY", proxy.url)
+        async with downloader(allow_private=False) as fetcher:
+            with pytest.raises(ForbiddenUrlError, match="not a public address"):
+                await fetcher.fetch(f"http://{host}/1.png", check=any_bytes)
+    assert proxy.asked == []
+
+
+async def test_loopback_and_no_proxy_hosts_are_fetched_directly(
+    environment: pytest.MonkeyPatch,
+) -> None:
+    """The stand-in provider needs no proxy, nor does what NO_PROXY names."""
+    async with scripted(always(reply(500))) as proxy, scripted(always(reply(200, IMAGE))) as host:
+        environment.setenv("HTTP_PROXY", proxy.url)
+        environment.setenv("NO_PROXY", "images.invalid")
+        async with downloader(retry=RetryPolicy(attempts=1)) as fetcher:
+            assert await fetcher.fetch(host.url, check=any_bytes) == IMAGE
+            with pytest.raises(DownloadError, match="ConnectError"):
+                await fetcher.fetch("http://images.invalid/1.png", check=any_bytes)
+    assert proxy.asked == []
+
+
+async def test_proxy_that_cannot_be_used_is_a_wrong_setting(
+    environment: pytest.MonkeyPatch,
+) -> None:
+    """Found out before anything is bought."""
+    environment.setenv("HTTPS_PROXY", "gopher://127.0.0.1:9")
+    with pytest.raises(ConfigurationError, match="HTTPS_PROXY"):
+        async with downloader():
+            pass
 
 
 async def test_dripping_image_is_bounded_in_total() -> None:

@@ -16,13 +16,14 @@ from wan_pipeline.defs import ui
 from wan_pipeline.defs.partitions import prompt_sets
 from wan_pipeline.defs.resources import WanResource
 from wan_pipeline.generation.planning import UnfinishedRequest, standing_of, unfinished_of
+from wan_pipeline.ledger.states import PurchaseState
 from wan_pipeline.prompts.plan_table import REQUESTS_FILE, iter_requests
 from wan_pipeline.report.gallery import AbsentRequest, GalleryRow, GallerySummary, write_gallery
 from wan_pipeline.report.rows import gallery_rows
 
 __all__ = ["gallery"]
 
-COUNTED_APART = ("unknown", "lost")
+FAILED = frozenset({PurchaseState.REFUSED, PurchaseState.FAILED, PurchaseState.EXPIRED})
 SHOWN = {column.name for column in fields(GalleryRow)}
 COLUMNS = pa.schema([column for column in METADATA if column.name in SHOWN])
 LINEAGE = ui.same_columns(COLUMNS, source="image_metadata", origin=METADATA)
@@ -62,7 +63,8 @@ def gallery(context: dg.AssetExecutionContext, wan: WanResource) -> dg.Materiali
             profile=wan.profile,
             images=len(rows),
             requests=standing.requests,
-            failed=Counter(each.reason for each in absent if each.state not in COUNTED_APART),
+            failed=Counter(each.reason for each in absent if each.state in FAILED),
+            waiting={"not bought yet": standing.to_buy, "in flight": standing.in_flight},
             unknown=standing.unknown,
             missing=standing.lost,
             cost_usd=sum((row.cost_usd for row in rows), Decimal(0)),

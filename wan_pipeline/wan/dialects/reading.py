@@ -31,6 +31,9 @@ MAX_TEXT = 2000
 MILLISECONDS_FROM = 10**11  # as seconds this is the year 5138; every millisecond time is above it
 MAX_COST = Decimal(10_000)  # USD; a task is a few cents, anything above is not a cost
 COST_STEP = Decimal("1e-9")
+_CONTROLS = dict.fromkeys(
+    [code for code in (*range(0x20), *range(0x7F, 0xA0)) if chr(code) not in "\n\t"], "\ufffd"
+)
 _SUCCESS_CODES = frozenset({"", "0", "ok", "success"})
 
 _KIND_BY_CODE = {
@@ -92,8 +95,13 @@ def write_json(value: object) -> str:
 
 
 def clean_text(text: str) -> str:
-    """Text that any database and file can hold: no lone surrogates, no NUL."""
-    return text.encode("utf-8", "replace").decode("utf-8").replace("\0", "?")
+    """Text that any database, file and terminal can take.
+
+    No lone surrogates, and no control characters but line feed and tab: the others, an escape
+    sequence's first byte among them, become a visible replacement character.
+    """
+    text = text.encode("utf-8", "replace").decode("utf-8")
+    return text.replace("\r\n", "\n").replace("\r", "\n").translate(_CONTROLS)
 
 
 def as_mapping(value: object) -> dict[str, Any]:
