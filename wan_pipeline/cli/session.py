@@ -14,7 +14,6 @@ from wan_pipeline.cli.exit_codes import ExitCode
 from wan_pipeline.cli.screen import say, warn
 from wan_pipeline.cli.status import damaged_plan
 from wan_pipeline.definitions import build_defs
-from wan_pipeline.defs.automation import UNREADABLE_PLAN
 from wan_pipeline.defs.launch import JobOutcome, fail_dead_runs, open_instance, run_job
 from wan_pipeline.generation.planning import (
     PLAN_FILE,
@@ -25,6 +24,7 @@ from wan_pipeline.generation.planning import (
     unfinished_of,
 )
 from wan_pipeline.ledger.ledger import Ledger
+from wan_pipeline.prompts.errors import UnreadablePromptFileError
 from wan_pipeline.prompts.plan_table import REQUESTS_FILE
 from wan_pipeline.prompts.table import REJECTS_FILE
 from wan_pipeline.wan.errors import ConfigurationError
@@ -118,7 +118,7 @@ class Session:
         return (self.layout.tables(prompt_set) / PLAN_FILE).exists()
 
     def _plan(self, prompt_set: str) -> Plan:
-        return Plan.from_json((self.layout.tables(prompt_set) / PLAN_FILE).read_text())
+        return Plan.load(self.layout.tables(prompt_set) / PLAN_FILE)
 
     def _stored_facts(self, prompt_set: str) -> tuple[Standing, Sequence[UnfinishedRequest], int]:
         """How far the set is, what is not complete, and how many rules its rows break."""
@@ -132,7 +132,7 @@ class Session:
                     standing_of(requests, ledger),
                     unfinished_of(requests, ledger),
                 )
-        except UNREADABLE_PLAN as error:
+        except UnreadablePromptFileError as error:
             # A run that gets as far as planning writes both anew; this one did not.
             warn(self._console, damaged_plan(prompt_set, requests.parent, error))
             return Standing(), (), 0

@@ -10,10 +10,10 @@ from rich.table import Table
 
 from wan_pipeline.cli.console import usd
 from wan_pipeline.cli.screen import printable
-from wan_pipeline.defs.automation import UNREADABLE_PLAN
 from wan_pipeline.generation.planning import standing_of
 from wan_pipeline.ledger.ledger import Ledger
 from wan_pipeline.ledger.states import PurchaseState
+from wan_pipeline.prompts.errors import UnreadablePromptFileError
 from wan_pipeline.prompts.plan_table import REQUESTS_FILE
 from wan_pipeline.prompts.sets import scan
 from wan_pipeline.wan.errors import ConfigurationError
@@ -70,7 +70,7 @@ def read_status(settings: Settings, sets: Collection[str] | None) -> dict[str, A
             requests = layout.tables(name) / REQUESTS_FILE
             try:
                 found["sets"][name] = asdict(standing_of(requests, ledger))
-            except UNREADABLE_PLAN as error:
+            except UnreadablePromptFileError as error:
                 found["damaged"].append(damaged_plan(name, requests.parent, error))
     return found
 

@@ -5,27 +5,16 @@ prompt file.
 """
 
 import dagster as dg
-import pyarrow as pa
 
 from wan_pipeline.defs.assets.images import NEVER_BUYS
 from wan_pipeline.defs.partitions import prompt_sets
 from wan_pipeline.defs.resources import WanResource
 from wan_pipeline.generation.planning import PLAN_FILE, Plan, standing_of
+from wan_pipeline.prompts.errors import UnreadablePromptFileError
 from wan_pipeline.prompts.plan_table import REQUESTS_FILE
 from wan_pipeline.prompts.sets import scan
 
-__all__ = ["UNREADABLE_PLAN", "jobs", "schedules", "sensors"]
-
-# What reading a damaged plan or request table raises; the ledger's errors are not among them.
-UNREADABLE_PLAN = (
-    pa.ArrowException,
-    OSError,
-    ValueError,
-    TypeError,
-    KeyError,
-    AttributeError,
-    ArithmeticError,
-)
+__all__ = ["jobs", "schedules", "sensors"]
 
 BUILT = dg.AssetSelection.assets("images", "image_metadata", "gallery")
 
@@ -160,10 +149,10 @@ def _nothing_to_do(wan: WanResource, name: str) -> str | None:
     if not ((folder / PLAN_FILE).exists() and (folder / REQUESTS_FILE).exists()):
         return "it has no plan yet; materialize `plan`, or switch the sensor on"
     try:
-        plan = Plan.from_json((folder / PLAN_FILE).read_text())
+        plan = Plan.load(folder / PLAN_FILE)
         with wan.ledger() as ledger:
             standing = standing_of(folder / REQUESTS_FILE, ledger)
-    except UNREADABLE_PLAN:
+    except UnreadablePromptFileError:
         return (
             "its stored plan is damaged or of another version; plan it again: materialize `plan`,"
             f" switch daily_plan on, or run `wan plan {name}`"

@@ -9,9 +9,9 @@ from datetime import datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Self
 
-import pyarrow.parquet as pq
-
 from wan_pipeline.ledger.states import PurchaseState
+from wan_pipeline.prompts.errors import UnreadablePromptFileError
+from wan_pipeline.prompts.plan_table import request_columns
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -108,6 +108,20 @@ class Plan:
         )
 
     @classmethod
+    def load(cls, path: Path) -> Self:
+        """Read a stored plan.
+
+        Raises:
+            UnreadablePromptFileError: it is missing, damaged, or of another version.
+        """
+        try:
+            return cls.from_json(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError, TypeError, KeyError, AttributeError, ArithmeticError) as error:
+            raise UnreadablePromptFileError(
+                path, "is no plan that this version can read", "Plan the prompt set again"
+            ) from error
+
+    @classmethod
     def from_json(cls, text: str) -> Self:
         """Back from `to_json`."""
         fields: dict[str, Any] = json.loads(text)
@@ -174,10 +188,8 @@ def standing_of(requests_path: Path, ledger: Ledger) -> Standing:
 
 def unfinished_of(requests_path: Path, ledger: Ledger) -> list[UnfinishedRequest]:
     """Every request of a set that is not complete, with the reason, sorted by prompt."""
-    table = pq.read_table(requests_path, columns=["request_id", "prompt_id"])
-    prompts: dict[str, str] = dict(
-        zip(table["request_id"].to_pylist(), table["prompt_id"].to_pylist(), strict=True)
-    )
+    table = request_columns(requests_path, ["request_id", "prompt_id"])
+    prompts: dict[str, str] = dict(zip(table["request_id"], table["prompt_id"], strict=True))
     purchases = ledger.purchases(prompts)
     lost = ledger.lost_images(prompts)
     found: list[UnfinishedRequest] = []
@@ -210,8 +222,8 @@ _WAITING = {
 
 
 def _images_per_request(requests_path: Path) -> dict[str, int]:
-    table = pq.read_table(requests_path, columns=["request_id", "n"])
-    return dict(zip(table["request_id"].to_pylist(), table["n"].to_pylist(), strict=True))
+    table = request_columns(requests_path, ["request_id", "n"])
+    return dict(zip(table["request_id"], table["n"], strict=True))
 
 
 def _place(state: PurchaseState, *, lost: bool) -> str:

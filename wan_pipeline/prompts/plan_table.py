@@ -33,6 +33,7 @@ __all__ = [
     "RequestTableSummary",
     "iter_prompts",
     "iter_requests",
+    "request_columns",
     "request_ids",
     "write_request_table",
 ]
@@ -175,6 +176,19 @@ def request_ids(path: Path) -> list[str]:
     """
     batches = _batches(path, ["request_id"], _BATCH_ROWS)
     return [request_id for batch in batches for request_id in batch.column(0).to_pylist()]
+
+
+def request_columns(path: Path, columns: list[str]) -> dict[str, list[Any]]:
+    """Return some columns of a request table, whole.
+
+    Raises:
+        UnreadablePromptFileError: the table is missing or damaged.
+    """
+    read: dict[str, list[Any]] = {column: [] for column in columns}
+    for batch in _batches(path, columns, _BATCH_ROWS):
+        for column in columns:
+            read[column].extend(batch.column(column).to_pylist())
+    return read
 
 
 def _batches(path: Path, columns: list[str], batch_size: int) -> Iterator[Any]:
