@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import time
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
+from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
@@ -16,8 +18,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from types import TracebackType
     from typing import Self
-
-    from rich.console import Console
 
     from wan_pipeline.generation.planning import Plan, UnfinishedRequest
     from wan_pipeline.generation.progress import BatchReport, Tally
@@ -36,15 +36,20 @@ class LiveProgress(ProgressSink):
         self.tally: Tally | None = None
         self._console = console
         self._next_line = 0.0
+        # Asked once: while a step runs, Dagster puts a file in the place of standard output.
+        self._is_live = console.is_terminal
+        self._screen = _own_screen(console) if self._is_live else None
         self._bar = Progress(
             SpinnerColumn(),
             TextColumn("{task.description}"),
             BarColumn(),
             TextColumn("{task.fields[counts]}"),
             TimeElapsedColumn(),
-            console=console,
+            console=self._screen or console,
             transient=True,
-            disable=not console.is_terminal,
+            redirect_stdout=False,
+            redirect_stderr=False,
+            disable=not self._is_live,
         )
         self._task = self._bar.add_task("reading prompts", total=None, counts="")
 
@@ -59,6 +64,8 @@ class LiveProgress(ProgressSink):
         trace: TracebackType | None,
     ) -> None:
         self._bar.stop()
+        if self._screen is not None:
+            self._screen.file.close()
 
     def update(self, tally: Tally) -> None:
         """Redraw, or print a line when one is due."""
@@ -68,7 +75,7 @@ class LiveProgress(ProgressSink):
             f" {tally.already_stored + tally.done} done, {tally.failed} failed,"
             f" {usd(tally.cost_usd)}"
         )
-        if self._console.is_terminal:
+        if self._is_live:
             self._bar.update(
                 self._task,
                 description="images",
@@ -84,6 +91,12 @@ class LiveProgress(ProgressSink):
         """Metadata and gallery follow."""
         self.report = report
         self._bar.update(self._task, description="writing metadata and gallery")
+
+
+def _own_screen(console: Console) -> Console:
+    """The same terminal by a descriptor of its own, which nobody redirects."""
+    terminal = os.fdopen(os.dup(console.file.fileno()), "w", encoding=console.encoding)
+    return Console(file=terminal, force_terminal=True, width=console.width, highlight=False)
 
 
 def usd(amount: Decimal | None) -> str:
