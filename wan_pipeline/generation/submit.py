@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from wan_pipeline.generation.breaker import Breaker
 from wan_pipeline.generation.pacing import Pacer
 from wan_pipeline.ledger.errors import LedgerUnavailableError
 from wan_pipeline.ledger.records import Intention, Purchase, PurchaseKey
@@ -16,10 +17,9 @@ from wan_pipeline.wan.answers import (
     CreateNotSent,
     CreateRefused,
     CreateThrottled,
-    ErrorKind,
     TaskAnswer,
 )
-from wan_pipeline.wan.errors import ConfigurationError, StopReason
+from wan_pipeline.wan.errors import ConfigurationError
 from wan_pipeline.wan.profiles import RequestForm
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from wan_pipeline.generation.stop import Stop
     from wan_pipeline.generation.terms import Ports, Terms
     from wan_pipeline.prompts.request import GenerationRequest
-    from wan_pipeline.wan.answers import ApiError, CreateOutcome
+    from wan_pipeline.wan.answers import CreateOutcome
 
 __all__ = ["Submitted", "Submitter"]
 
@@ -85,10 +85,7 @@ class Submitter:
         self._form = terms.form
         if self._form is RequestForm.AUTO:
             self._form = RequestForm(remembered) if remembered else terms.first_form
-        self._in_doubt = 0
-        self._unsent = 0
-        self._refused = 0
-        self._refusing_since: float | None = None
+        self._breaker = Breaker(self._pacer, terms, tally=tally, stop=stop, clock=ports.clock)
         self._sending: set[asyncio.Task[Submitted | Purchase | None]] = set()
         self._committed: set[asyncio.Task[Any]] = set()  # between their intent and its outcome
         self.understood = False  # one create of this batch was accepted: its form is right
@@ -231,17 +228,15 @@ class Submitter:
                     task=task,
                 )
             case CreateThrottled():
-                self._unsent = 0
                 await ledger.not_sent(key, owner, "429: over the rate limit")
-                self._throttled(outcome.retry_after_s)
+                self._breaker.throttled(outcome.retry_after_s)
             case CreateNotSent(reason=reason):
                 await ledger.not_sent(key, owner, reason)
-                self._unreached(reason)
+                self._breaker.unreached(reason)
             case CreateDoubtful(reason=reason, answer=answer):
                 await ledger.unknown(key, owner, reason, answer=answer)
-                self._doubted(reason)
+                self._breaker.doubted(reason)
             case CreateRefused(error=error, stop=stop):
-                self._unsent = 0
                 if stop is not None:
                     await ledger.not_sent(key, owner, str(error))
                     self._stop.set(stop, str(error))
@@ -249,7 +244,7 @@ class Submitter:
                     await ledger.refused(
                         key, owner, code=error.code, message=error.message, kind=error.kind
                     )
-                    self._was_refused(error)
+                    self._breaker.refused(error)
         return None
 
     async def _keep_task(self, key: PurchaseKey, task_id: str) -> datetime | None:
@@ -272,53 +267,14 @@ class Submitter:
                     ) from error
                 await self._ports.clock.sleep(wait)
 
-    def _was_refused(self, error: ApiError) -> None:
-        """A provider that refuses everything refuses us, not the requests."""
-        if error.kind is ErrorKind.MODERATION:
-            return
-        self._refused += 1
-        if self._refused >= self._terms.refused_in_a_row:
-            self._stop.set(StopReason.REFUSALS, f"{self._refused} creates in a row: {error}")
-
     async def _learn(self, form: RequestForm) -> None:
         """An accepted create ends every streak and proves its form."""
-        self._in_doubt = self._unsent = self._refused = 0
-        self._refusing_since = None
-        self._pacer.went_well()
+        self._breaker.accepted()
         if not self.understood:
             self.understood = True
             self._form = form
             if self._terms.form is RequestForm.AUTO:
                 await self._ports.ledger.remember(self._memory, form.value)
-
-    def _throttled(self, retry_after_s: float | None) -> None:
-        now = self._ports.clock.monotonic()
-        self._tally.throttled += 1
-        if self._refusing_since is None:
-            self._refusing_since = now
-        if now - self._refusing_since > self._terms.throttle_patience_s:
-            self._stop.set(StopReason.THROTTLED, "no create was accepted for too long")
-        self._pause(retry_after_s)
-
-    def _unreached(self, reason: str) -> None:
-        self._unsent += 1
-        if self._unsent >= self._terms.unsent_in_a_row:
-            self._stop.set(StopReason.UNREACHABLE, reason)
-        self._pause(None)
-
-    def _doubted(self, reason: str) -> None:
-        self._in_doubt += 1
-        if self._in_doubt >= self._terms.unknown_in_a_row:
-            self._stop.set(
-                StopReason.UNKNOWN_CREATES, f"{self._in_doubt} creates in a row: {reason}"
-            )
-
-    def _pause(self, retry_after_s: float | None) -> None:
-        self._pacer.pause(
-            retry_after_s,
-            first_s=self._terms.pause_first_s,
-            longest_s=self._terms.pause_longest_s,
-        )
 
     def _form_may_be_wrong(self, outcome: CreateOutcome) -> bool:
         """Whether the body's other layout is worth a try: none is proven, and we may choose."""
