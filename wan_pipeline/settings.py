@@ -15,6 +15,9 @@ from typing import Annotated, cast
 from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from wan_pipeline.layout import DataLayout
+from wan_pipeline.ledger.budget import Caps
+from wan_pipeline.ledger.ledger import Ledger
 from wan_pipeline.wan.client import Timeouts
 from wan_pipeline.wan.errors import ConfigurationError
 from wan_pipeline.wan.guard import is_loopback_url, problem_of_origin
@@ -29,6 +32,7 @@ SHOWN_PROBLEMS = 5
 EMULATOR_KEY = "emulator-needs-no-secret"
 Seconds = Annotated[float, Field(gt=0, le=86_400)]
 Rate = Annotated[float, Field(gt=0, le=100_000)]
+Cap = Annotated[Decimal, Field(ge=0, le=10**9, max_digits=18, decimal_places=9)]
 
 
 class Settings(BaseSettings):
@@ -59,6 +63,44 @@ class Settings(BaseSettings):
         max_digits=12,
         decimal_places=9,
         description="Price per image in USD; needed where the provider publishes none.",
+    )
+    budget_run_usd: Cap | None = Field(
+        default=None, description="Most that one run may pay and reserve, in USD."
+    )
+    budget_day_usd: Cap | None = Field(
+        default=None, description="Most that the purchases begun on one UTC day may cost, in USD."
+    )
+    budget_set_usd: Cap | None = Field(
+        default=None, description="Most that one prompt set may cost, in USD."
+    )
+    budget_total_usd: Cap | None = Field(
+        default=None, description="Most that may ever be paid and reserved, in USD."
+    )
+    max_attempts: int = Field(
+        default=3,
+        ge=1,
+        le=100,
+        description="How often one request may be bought at most, whoever asks to retry it.",
+    )
+    unknown_in_a_row: int = Field(
+        default=3, ge=1, description="Creates without a known outcome after which a run stops."
+    )
+    failures_watched: int = Field(
+        default=20,
+        ge=1,
+        le=10_000,
+        description="Of how many finished tasks the failures are counted.",
+    )
+    failures_allowed: float = Field(
+        default=0.5,
+        ge=0,
+        le=1,
+        description="A run stops submitting when more than this share of them failed.",
+    )
+    ledger_url: SecretStr | None = Field(
+        default=None,
+        description="PostgreSQL URL of a ledger that several machines share, instead of the SQLite"
+        " file in the data folder; may hold a password and is never shown.",
     )
     request_form: RequestForm = Field(
         default=RequestForm.AUTO,
@@ -177,6 +219,31 @@ class Settings(BaseSettings):
             or max(profile.task_patience_s / speed, MIN_PATIENCE_S),
         )
 
+    @property
+    def caps(self) -> Caps:
+        """The budget."""
+        return Caps(
+            run=self.budget_run_usd,
+            day=self.budget_day_usd,
+            prompt_set=self.budget_set_usd,
+            total=self.budget_total_usd,
+        )
+
+    def open_ledger(self) -> Ledger:
+        """The profile's ledger; to be closed.
+
+        Raises:
+            LedgerError: it cannot be opened.
+        """
+        url = self.ledger_url
+        where = self.layout.ledger if url is None else url.get_secret_value().strip()
+        return Ledger(where, self.profile.value)
+
+    @property
+    def has_ledger(self) -> bool:
+        """Whether there is one; opening would make it."""
+        return self.ledger_url is not None or self.layout.ledger.exists()
+
     def api_key(self) -> SecretStr:
         """The profile's key.
 
@@ -207,62 +274,6 @@ class Settings(BaseSettings):
             create_total_s=self.create_timeout_s * 1.5,
             download_total_s=self.download_timeout_s,
         )
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class DataLayout:
-    """Where things lie: prompt sets are shared, everything produced belongs to one profile."""
-
-    data_dir: Path
-    profile: str
-
-    @property
-    def prompts_dir(self) -> Path:
-        """Prompt files, the user's."""
-        return self.data_dir / "prompts"
-
-    @property
-    def root(self) -> Path:
-        """Everything produced under the profile."""
-        return self.data_dir / self.profile
-
-    @property
-    def ledger(self) -> Path:
-        """The durable record."""
-        return self.root / "ledger.sqlite"
-
-    @property
-    def dagster_home(self) -> Path:
-        """Run history of the Dagster instance."""
-        return self.root / "dagster"
-
-    @property
-    def emulator_dir(self) -> Path:
-        """State of the local provider."""
-        return self.root / "emulator"
-
-    @property
-    def thumbnails(self) -> Path:
-        """Small pictures, shared by all galleries."""
-        return self.root / "thumbnails"
-
-    @property
-    def written(self) -> tuple[Path, ...]:
-        """Folders of the files that runs write."""
-        names = ("images", "thumbnails", "sets", "metadata", "gallery")
-        return tuple(self.root / name for name in names)
-
-    def tables(self, prompt_set: str) -> Path:
-        """Validated prompts, rejects, requests and plan of a set."""
-        return self.root / "sets" / prompt_set
-
-    def metadata(self, prompt_set: str) -> Path:
-        """The set's metadata table."""
-        return self.root / "metadata" / f"{prompt_set}.parquet"
-
-    def gallery(self, prompt_set: str) -> Path:
-        """Folder of the set's gallery."""
-        return self.root / "gallery" / prompt_set
 
 
 def unusable_plan(path: Path, error: Exception, *, given_as: str) -> ConfigurationError:

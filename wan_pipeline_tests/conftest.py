@@ -4,17 +4,26 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 
 import hypothesis
 import pytest
 
+from wan_pipeline_tests.postgres_fixture import missing_postgres, postgres_server, postgres_url
+
+__all__ = ["postgres_server", "postgres_url"]
+
 # How long an example takes is a matter of the machine; what it shows is not.
 hypothesis.settings.register_profile("house", deadline=None, print_blob=True)
 hypothesis.settings.load_profile("house")
 
+# A shell ignores Ctrl-C for what it starts in the background, and children inherit that; tests send
+# it to theirs.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+
 # Settings of the person who runs the tests must not change what they test.
-for name in [name for name in os.environ if name.startswith(("WAN_", "DAGSTER_"))]:
+for name in [name for name in os.environ if name.startswith(("WAN_", "DAGSTER_", "PG"))]:
     del os.environ[name]
 
 
@@ -33,6 +42,8 @@ def _missing() -> dict[str, str]:
         missing["browser"] = "no chromium (Debian: apt-get install chromium)"
     elif not _has_chinese_font():
         missing["browser"] = "no Chinese font (Debian: apt-get install fonts-noto-cjk)"
+    if (reason := missing_postgres()) is not None:
+        missing["postgres"] = reason
     return missing
 
 

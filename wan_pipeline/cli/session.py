@@ -23,7 +23,6 @@ from wan_pipeline.generation.planning import (
     standing_of,
     unfinished_of,
 )
-from wan_pipeline.ledger.ledger import Ledger
 from wan_pipeline.prompts.errors import UnreadablePromptFileError
 from wan_pipeline.prompts.plan_table import REQUESTS_FILE
 from wan_pipeline.prompts.table import REJECTS_FILE
@@ -127,7 +126,7 @@ class Session:
             rejections = self._plan(prompt_set).rejections if self._planned(prompt_set) else 0
             if not requests.exists():
                 return Standing(), (), rejections
-            with Ledger(self.layout.ledger, self._settings.profile.value) as ledger:
+            with self._settings.open_ledger() as ledger:
                 standing, unfinished = (
                     standing_of(requests, ledger),
                     unfinished_of(requests, ledger),

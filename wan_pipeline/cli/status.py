@@ -11,7 +11,6 @@ from rich.table import Table
 from wan_pipeline.cli.console import usd
 from wan_pipeline.cli.screen import printable
 from wan_pipeline.generation.planning import standing_of
-from wan_pipeline.ledger.ledger import Ledger
 from wan_pipeline.ledger.states import PurchaseState
 from wan_pipeline.prompts.errors import UnreadablePromptFileError
 from wan_pipeline.prompts.plan_table import REQUESTS_FILE
@@ -22,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
     from pathlib import Path
 
+    from wan_pipeline.ledger.ledger import Ledger
     from wan_pipeline.settings import DataLayout, Settings
 
 __all__ = ["damaged_plan", "read_status", "status_tables"]
@@ -57,14 +57,14 @@ def read_status(settings: Settings, sets: Collection[str] | None) -> dict[str, A
         "damaged": [],
         "notes": notes,
     }
-    if not layout.ledger.exists():
+    if not settings.has_ledger:
         notes.append(
             f"there is nothing yet: no ledger {layout.ledger}. `wan plan` tells what a build would"
             " cost, `wan run` builds"
         )
         return found
     wanted = [name for name in planned if sets is None or name in sets]
-    with Ledger(layout.ledger, settings.profile.value) as ledger:
+    with settings.open_ledger() as ledger:
         found |= _ledger_facts(ledger)
         for name in wanted:
             requests = layout.tables(name) / REQUESTS_FILE

@@ -10,8 +10,11 @@ from wan_pipeline.wan.retry import DamagedBodyError
 
 if TYPE_CHECKING:
     from wan_pipeline.dataset.store import ImageStore
+    from wan_pipeline.ledger.records import ImageRecord
 
 __all__ = ["ImageKeeper", "KeptImage"]
+
+CLOCK_SLACK_S = 1.0  # the row is written after the file, by another clock on some disks
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,3 +63,24 @@ class ImageKeeper:
             width=facts.width,
             height=facts.height,
         )
+
+    def problem_of(self, record: ImageRecord) -> str | None:
+        """What is wrong with the file of a stored image; None when nothing is.
+
+        Its bytes are read only when the file was written after the image was stored: reading all
+        of them before every run would take minutes for a large set.
+        """
+        if record.path is None or record.image_id is None:
+            return "no file is recorded"
+        file = self.store.locate(record.path)
+        try:
+            found = file.stat()
+        except FileNotFoundError:
+            return "its file is missing"
+        if found.st_size != record.bytes:
+            return "its file has another length"
+        stored_at = record.stored_at.timestamp() if record.stored_at else 0.0
+        touched = found.st_mtime > stored_at + CLOCK_SLACK_S
+        if touched and not self.store.exists_intact(record.path, record.image_id):
+            return "its file has other bytes"
+        return None

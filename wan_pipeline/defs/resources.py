@@ -6,6 +6,7 @@ where its parts come from.
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Self
@@ -20,8 +21,11 @@ from wan_pipeline.emulator.launcher import ensure_emulator
 from wan_pipeline.emulator.plan import EmulatorPlan
 from wan_pipeline.generation.batch import recover, run_batch
 from wan_pipeline.generation.interrupt import run_interruptibly
+from wan_pipeline.generation.rescue import RescueFile
 from wan_pipeline.generation.terms import Clock, Ports, Terms
+from wan_pipeline.ledger.budget import Caps
 from wan_pipeline.ledger.ledger import Ledger
+from wan_pipeline.ledger.retries import Retry, RetryRule
 from wan_pipeline.prompts.sets import find_prompt_sets
 from wan_pipeline.settings import Settings, unusable_plan
 from wan_pipeline.temp_files import sweep_temp_files
@@ -32,7 +36,7 @@ from wan_pipeline.wan.errors import ConfigurationError
 from wan_pipeline.wan.guard import is_loopback_url
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable
+    from collections.abc import Awaitable, Callable, Collection, Iterable
     from pathlib import Path
 
     from wan_pipeline.generation.progress import BatchReport, Progress
@@ -44,6 +48,8 @@ if TYPE_CHECKING:
 
 __all__ = ["WanResource", "emulator_plan"]
 
+_SECRET = {"ledger_url"}
+
 
 def _said(name: str) -> str:
     """The sentence that explains a setting, written down once, in `Settings`."""
@@ -53,8 +59,9 @@ def _said(name: str) -> str:
 class WanResource(dg.ConfigurableResource):
     """The account, the ledger and the data folder of one profile.
 
-    Holds configuration only. The API key is not part of it: it is read from the profile's
-    variable when something is bought, and goes nowhere but into the client.
+    Holds configuration only. Two secrets are not part of it: the API key is read from the
+    profile's variable when something is bought and goes nowhere but into the client; the ledger's
+    URL, which may hold a password, is read from WAN_LEDGER_URL when the ledger is opened.
     """
 
     profile: str = Field("emulator", description=_said("profile"))
@@ -68,6 +75,14 @@ class WanResource(dg.ConfigurableResource):
     running_at_once: int | None = Field(None, description=_said("running_at_once"))
     queries_per_second: float | None = Field(None, description=_said("queries_per_second"))
     task_patience_s: float | None = Field(None, description=_said("task_patience_s"))
+    budget_run_usd: str | None = Field(None, description=_said("budget_run_usd"))
+    budget_day_usd: str | None = Field(None, description=_said("budget_day_usd"))
+    budget_set_usd: str | None = Field(None, description=_said("budget_set_usd"))
+    budget_total_usd: str | None = Field(None, description=_said("budget_total_usd"))
+    max_attempts: int = Field(3, description=_said("max_attempts"))
+    unknown_in_a_row: int = Field(3, description=_said("unknown_in_a_row"))
+    failures_watched: int = Field(20, description=_said("failures_watched"))
+    failures_allowed: float = Field(0.5, description=_said("failures_allowed"))
     create_timeout_s: float = Field(60.0, description=_said("create_timeout_s"))
     download_timeout_s: float = Field(300.0, description=_said("download_timeout_s"))
     emulator_speed_up: float | None = Field(None, description=_said("emulator_speed_up"))
@@ -76,7 +91,7 @@ class WanResource(dg.ConfigurableResource):
     @classmethod
     def from_settings(cls, settings: Settings) -> Self:
         """The same values, in types that Dagster shows and lets a person override."""
-        return cls(**json.loads(settings.model_dump_json()))
+        return cls(**json.loads(settings.model_dump_json(exclude=_SECRET)))
 
     def settings(self) -> Settings:
         """The typed settings, with every rule checked."""
@@ -110,7 +125,7 @@ class WanResource(dg.ConfigurableResource):
 
     def ledger(self) -> Ledger:
         """The profile's ledger; to be closed."""
-        return Ledger(self.layout.ledger, self.profile)
+        return self.settings().open_ledger()
 
     def buy(
         self,
@@ -120,8 +135,19 @@ class WanResource(dg.ConfigurableResource):
         run_id: str,
         progress: Progress,
         total: int | None = None,
+        caps: Caps | None = None,
+        retry: Collection[Retry] = (),
     ) -> BatchReport:
         """Bring every request to its end; see `generation.batch.run_batch`.
+
+        Args:
+            requests: in the order in which they are bought.
+            prompt_set: who buys.
+            run_id: kept with every purchase.
+            progress: told about every change.
+            total: distinct requests, where it is known.
+            caps: lower ones than the settings' for this run; higher ones change nothing.
+            retry: what may be bought again.
 
         Raises:
             ConfigurationError: the key or the price is missing; nothing was sent.
@@ -135,8 +161,11 @@ class WanResource(dg.ConfigurableResource):
             )
 
         async def batch(ports: Ports, terms: Terms) -> BatchReport:
+            tightened = terms.caps.tightened(caps or Caps())
+            rule = RetryRule(what=frozenset(retry), max_attempts=settings.max_attempts)
+            agreed = dataclasses.replace(terms, caps=tightened, retry=rule)
             return await run_batch(
-                requests, ports=ports, terms=terms, progress=progress, total=total
+                requests, ports=ports, terms=agreed, progress=progress, total=total
             )
 
         return self._run(batch, prompt_set=prompt_set, run_id=run_id)
@@ -180,6 +209,7 @@ class WanResource(dg.ConfigurableResource):
                     fetcher=fetcher,
                     keeper=ImageKeeper(ImageStore(settings.layout.root)),
                     owner=owner,
+                    rescue=stack.enter_context(RescueFile(settings.layout.rescue, owner.owner_id)),
                     clock=Clock(),
                 )
                 return await batch(ports, terms)
@@ -222,4 +252,8 @@ def _terms(settings: Settings, *, base_url: str, prompt_set: str) -> Terms:
         task_patience_s=account.task_patience_s,
         code_version=__version__,
         prompt_set=prompt_set,
+        caps=settings.caps,
+        unknown_in_a_row=settings.unknown_in_a_row,
+        finished_watched=settings.failures_watched,
+        failed_share=settings.failures_allowed,
     )

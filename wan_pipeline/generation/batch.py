@@ -5,26 +5,31 @@ from __future__ import annotations
 import asyncio
 from contextlib import suppress
 from dataclasses import dataclass, field
+from decimal import Decimal
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from wan_pipeline.generation.collect import Collector
+from wan_pipeline.generation.files import reopen_broken
 from wan_pipeline.generation.pacing import Window
 from wan_pipeline.generation.progress import BatchReport, Progress, SilentProgress, Tally
+from wan_pipeline.generation.rescue import adopt_rescued
 from wan_pipeline.generation.stop import Stop
-from wan_pipeline.generation.submit import Submitted, Submitter
+from wan_pipeline.generation.submit import NotBought, Submitted, Submitter
+from wan_pipeline.ledger.account import AccountLimits
 from wan_pipeline.ledger.errors import LedgerUnavailableError, TransitionError
 from wan_pipeline.ledger.states import PurchaseState
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Coroutine, Iterable, Iterator
+    from collections.abc import Collection, Coroutine, Iterable, Iterator, Mapping, Sequence
 
     from wan_pipeline.generation.terms import Ports, Terms
-    from wan_pipeline.ledger.records import Purchase
+    from wan_pipeline.ledger.records import ImageRecord, Purchase
     from wan_pipeline.prompts.request import GenerationRequest
 
 __all__ = ["recover", "run_batch"]
 
+ZERO = Decimal(0)
 CHUNK = 500
 RENEW_EVERY_S = 15.0  # an owner's lease lasts a minute
 FOREIGN_EVERY_S = 1.0
@@ -72,6 +77,7 @@ class _Batch:
     tally: Tally = field(default_factory=Tally)
     stop: Stop = field(default_factory=Stop)
     left: int = 0
+    left_images: int = 0
     seen: set[str] = field(default_factory=set)
     foreign: dict[str, GenerationRequest] = field(default_factory=dict)
     buying: set[asyncio.Task[None]] = field(default_factory=set)
@@ -80,10 +86,17 @@ class _Batch:
     collector: Collector = field(init=False)
 
     def __post_init__(self) -> None:
-        self.window = Window(self.terms.window)
+        clock = self.ports.clock
+        account = AccountLimits(self.ports.ledger, self.ports.owner, now=clock.pace_now)
+        self.window = Window(account, self.terms.window, sleep=clock.sleep)
         self.submitter = Submitter(self.ports, self.terms, tally=self.tally, stop=self.stop)
         self.collector = Collector(
-            self.ports, self.terms, tally=self.tally, stop=self.stop, window=self.window
+            self.ports,
+            self.terms,
+            tally=self.tally,
+            stop=self.stop,
+            window=self.window,
+            breaker=self.submitter.breaker,
         )
 
     async def run(
@@ -98,6 +111,11 @@ class _Batch:
         try:
             async with asyncio.TaskGroup() as group:
                 await self._take_up(group, None if everything else ())
+                for purchase in await adopt_rescued(self.ports, self.terms):
+                    await self._resume(group, purchase)
+                if everything:
+                    alive = self.ports.ledger.stored_images_alive(self.ports.clock.now())
+                    await self._fetch_again(group, alive)
                 await self._buy(group, requests, counted=total is not None)
                 await self._await_foreign(group)
         except BaseExceptionGroup as errors:
@@ -115,6 +133,7 @@ class _Batch:
             stop=self.stop.reason,
             stop_detail=self.stop.detail,
             left=self.left,
+            left_cost_usd=(self.terms.price_usd or ZERO) * self.left_images,
         )
 
     # --- taking up ---
@@ -130,13 +149,28 @@ class _Batch:
             if purchase.state is PurchaseState.UNKNOWN:
                 self._settle(purchase)
                 continue
-            self.tally.taken_up += 1
-            if purchase.state is PurchaseState.SUCCEEDED:
-                group.create_task(self._fetch(purchase))
-            else:
-                self.window.add()
-                group.create_task(self._collect(_resumed(purchase)))
+            await self._resume(group, purchase)
         return {purchase.request_id for purchase in taken}
+
+    async def _resume(self, group: asyncio.TaskGroup, purchase: Purchase) -> None:
+        """Go on with a paid purchase that is this batch's by now."""
+        self.seen.add(purchase.request_id)
+        self.tally.taken_up += 1
+        if purchase.state is PurchaseState.SUCCEEDED:
+            group.create_task(self._follow(self.collector.fetch(purchase.key)))
+        else:
+            await self.window.add()
+            group.create_task(self._collect(_resumed(purchase)))
+
+    async def _fetch_again(
+        self, group: asyncio.TaskGroup, images: Mapping[str, Sequence[ImageRecord]]
+    ) -> set[str]:
+        """Fetch stored images whose files are gone or damaged; the ids of their requests."""
+        keys = await reopen_broken(self.ports, images, tally=self.tally)
+        for key in keys:
+            self.seen.add(key.request_id)
+            group.create_task(self._follow(self.collector.fetch(key)))
+        return {key.request_id for key in keys}
 
     async def _await_foreign(self, group: asyncio.TaskGroup) -> None:
         """Wait for purchases of live owners; when one dies or gives up, go on in its place.
@@ -177,6 +211,8 @@ class _Batch:
             self.tally.requests += 0 if counted else len(chunk)
             request_ids = [request_id for request_id, _ in chunk]
             taken = await self._take_up(group, request_ids)
+            images = self.ports.ledger.images(request_ids)
+            taken |= await self._fetch_again(group, images)
             standing = self.ports.ledger.purchases(request_ids)
             lost = self.ports.ledger.lost_images(request_ids)
             self.progress.update(self.tally)
@@ -186,6 +222,8 @@ class _Batch:
                     await self._buy_one(group, request)
                 elif request_id in taken:
                     continue
+                elif self.terms.retry.allows(purchase, lost=request_id in lost):
+                    await self._buy_one(group, request)
                 elif purchase.state.unfinished:
                     self.foreign[request_id] = request
                 else:
@@ -204,8 +242,7 @@ class _Batch:
             if self.stop:
                 await self.window.leave()
         if self.stop:
-            self.left += 1
-            self.tally.failed += 1
+            self._leave(request)
             return
         buying = group.create_task(self._submit(group, request))
         self.buying.add(buying)
@@ -213,17 +250,25 @@ class _Batch:
         if not self.submitter.understood:
             await asyncio.wait([buying])
 
+    def _leave(self, request: GenerationRequest) -> None:
+        """Count a request that the stop kept from being bought."""
+        self.left += 1
+        self.left_images += request.n
+        self.tally.failed += 1
+
     async def _submit(self, group: asyncio.TaskGroup, request: GenerationRequest) -> None:
         try:
             bought = await self.submitter.submit(request)
         except TransitionError:
             self.tally.problems["taken over by another run"] += 1
-            bought = None
+            bought = NotBought.RECORDED
         if isinstance(bought, Submitted):
             group.create_task(self._collect(bought))
         else:
             await self.window.leave()
-            if bought is None:
+            if bought is NotBought.LEFT:
+                self._leave(request)
+            elif bought is NotBought.RECORDED:
                 self.tally.failed += 1
             elif bought.state.unfinished:
                 self.foreign[request.request_id] = request
@@ -236,9 +281,6 @@ class _Batch:
     async def _collect(self, submitted: Submitted) -> None:
         self.progress.update(self.tally)
         await self._follow(self.collector.collect(submitted))
-
-    async def _fetch(self, purchase: Purchase) -> None:
-        await self._follow(self.collector.fetch(purchase.key))
 
     async def _follow(self, end: Coroutine[Any, Any, bool]) -> None:
         """Count how a purchase ended; one that another run took over is that run's to end."""

@@ -1,7 +1,8 @@
-"""What a streak of bad answers to creates means for the whole batch: a pause, or its end."""
+"""What a streak of bad answers means for the whole batch: a pause, or its end."""
 
 from __future__ import annotations
 
+from collections import deque
 from typing import TYPE_CHECKING
 
 from wan_pipeline.wan.answers import ErrorKind
@@ -18,7 +19,10 @@ __all__ = ["Breaker"]
 
 
 class Breaker:
-    """Counts streaks; an accepted create ends them all. Its bounds are the batch's terms."""
+    """Counts streaks of creates, which an accepted one ends, and failures among finished tasks.
+
+    Its bounds are the batch's terms.
+    """
 
     def __init__(
         self, pacer: Pacer, terms: Terms, *, tally: Tally, stop: Stop, clock: Clock
@@ -32,14 +36,15 @@ class Breaker:
         self._unsent = 0
         self._refused = 0
         self._throttled_since: float | None = None
+        self._finished: deque[bool] = deque(maxlen=terms.finished_watched)
 
-    def accepted(self) -> None:
+    async def accepted(self) -> None:
         """The provider has a task."""
         self._in_doubt = self._unsent = self._refused = 0
         self._throttled_since = None
-        self._pacer.went_well()
+        await self._pacer.went_well()
 
-    def throttled(self, retry_after_s: float | None) -> None:
+    async def throttled(self, retry_after_s: float | None) -> None:
         """429: everyone pauses; the end when nothing is accepted for too long."""
         self._unsent = 0
         self._tally.throttled += 1
@@ -48,14 +53,14 @@ class Breaker:
             self._throttled_since = now
         if now - self._throttled_since > self._terms.throttle_patience_s:
             self._stop.set(StopReason.THROTTLED, "no create was accepted for too long")
-        self._pause(retry_after_s)
+        await self._pause(retry_after_s)
 
-    def unreached(self, reason: str) -> None:
+    async def unreached(self, reason: str) -> None:
         """No connection: everyone pauses; the end after some in a row."""
         self._unsent += 1
         if self._unsent >= self._terms.unsent_in_a_row:
             self._stop.set(StopReason.UNREACHABLE, reason)
-        self._pause(None)
+        await self._pause(None)
 
     def doubted(self, reason: str) -> None:
         """A task may exist: the end after some in a row, before more money is in doubt."""
@@ -74,8 +79,18 @@ class Breaker:
         if self._refused >= self._terms.refused_in_a_row:
             self._stop.set(StopReason.REFUSALS, f"{self._refused} creates in a row: {error}")
 
-    def _pause(self, retry_after_s: float | None) -> None:
-        self._pacer.pause(
+    def finished(self, *, failed: bool) -> None:
+        """A task ended: the end of submitting when too many of the last ones failed."""
+        self._finished.append(failed)
+        failures = sum(self._finished)
+        watched = self._terms.finished_watched
+        if len(self._finished) == watched and failures > self._terms.failed_share * watched:
+            self._stop.set(
+                StopReason.FAILURES, f"{failures} of the last {watched} finished tasks failed"
+            )
+
+    async def _pause(self, retry_after_s: float | None) -> None:
+        await self._pacer.pause(
             retry_after_s,
             first_s=self._terms.pause_first_s,
             longest_s=self._terms.pause_longest_s,

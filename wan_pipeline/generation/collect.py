@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from wan_pipeline.generation.pacing import Pacer
 from wan_pipeline.generation.polling import PollSchedule
+from wan_pipeline.ledger.account import AccountLimits
 from wan_pipeline.ledger.states import ImageState
 from wan_pipeline.wan.answers import ApiError, ErrorKind, TaskAnswer, TaskMissing, TaskState
 from wan_pipeline.wan.errors import (
@@ -23,15 +24,17 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from decimal import Decimal
 
+    from wan_pipeline.generation.breaker import Breaker
     from wan_pipeline.generation.pacing import Window
     from wan_pipeline.generation.progress import Tally
     from wan_pipeline.generation.stop import Stop
     from wan_pipeline.generation.submit import Submitted
     from wan_pipeline.generation.terms import Ports, Terms
-    from wan_pipeline.ledger.records import ImageRecord, Purchase, PurchaseKey
+    from wan_pipeline.ledger.records import ImageRecord, PurchaseKey
 
 __all__ = ["Collector"]
 
+QUERIES = "queries"  # the account's limit on polls
 MISSING_POLLS = 3  # a task that the provider does not know is left to the next run after so many
 DOWNLOADS_AT_ONCE = 8
 WRONG_TYPE = "wrong_type"
@@ -41,15 +44,25 @@ class Collector:
     """Brings submitted purchases to their end."""
 
     def __init__(
-        self, ports: Ports, terms: Terms, *, tally: Tally, stop: Stop, window: Window
+        self,
+        ports: Ports,
+        terms: Terms,
+        *,
+        tally: Tally,
+        stop: Stop,
+        window: Window,
+        breaker: Breaker,
     ) -> None:
         self._ports = ports
         self._terms = terms
         self._tally = tally
         self._stop = stop
         self._window = window
+        self._breaker = breaker
         self._schedule = PollSchedule()
         self._pacer = Pacer(
+            AccountLimits(ports.ledger, ports.owner, now=ports.clock.pace_now),
+            QUERIES,
             terms.limits.queries_per_second,
             clock=ports.clock.monotonic,
             sleep=ports.clock.sleep,
@@ -166,6 +179,7 @@ class Collector:
             cost_source=source,
             final_answer=answer.raw,
         )
+        self._breaker.finished(failed=True)
         if cost and submitted.ours:
             self._tally.cost_usd += cost
 
@@ -185,6 +199,7 @@ class Collector:
             provider_metadata=answer.metadata_json,
             final_answer=answer.raw,
         )
+        self._breaker.finished(failed=False)
         if submitted.ours:
             self._tally.cost_usd += cost
         if len(answer.images) < submitted.n:
@@ -248,8 +263,8 @@ class Collector:
             return await ports.fetcher.fetch(url, check=ports.keeper.check)
 
     async def _renewed_url(self, key: PurchaseKey, record: ImageRecord) -> str | None:
-        purchase = self._purchase(key)
-        if purchase.task_id is None:
+        purchase = self._ports.ledger.purchase(key)
+        if purchase is None or purchase.task_id is None:
             return None
         await self._pacer.slot()
         try:
@@ -259,9 +274,6 @@ class Collector:
         if isinstance(answer, TaskMissing) or record.image_index >= len(answer.images):
             return None
         return answer.images[record.image_index].url
-
-    def _purchase(self, key: PurchaseKey) -> Purchase:
-        return self._ports.ledger.purchases([key.request_id])[key.request_id]
 
     async def _not_kept(self, key: PurchaseKey, record: ImageRecord, error: DownloadError) -> bool:
         """Until its URL must have died an image may still arrive; after that it is lost.

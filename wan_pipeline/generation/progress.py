@@ -68,10 +68,12 @@ class BatchReport:
         tally: its counts.
         stop: why submitting stopped early, if it did.
         stop_detail: what the provider said then.
-        left: requests that were not even tried because of the stop.
+        left: requests that were not bought because of the stop.
+        left_cost_usd: what they would cost.
     """
 
     tally: Tally
     stop: StopReason | None = None
     stop_detail: str = ""
     left: int = 0
+    left_cost_usd: Decimal = ZERO

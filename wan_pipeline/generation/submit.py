@@ -5,11 +5,14 @@ from __future__ import annotations
 import asyncio
 from contextlib import contextmanager
 from dataclasses import dataclass
+from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 from wan_pipeline.generation.breaker import Breaker
 from wan_pipeline.generation.pacing import Pacer
-from wan_pipeline.ledger.errors import LedgerUnavailableError
+from wan_pipeline.generation.rescue import RescuedTask
+from wan_pipeline.ledger.account import AccountLimits
+from wan_pipeline.ledger.errors import BudgetExceededError, LedgerUnavailableError
 from wan_pipeline.ledger.records import Intention, Purchase, PurchaseKey
 from wan_pipeline.wan.answers import (
     CreateAccepted,
@@ -19,7 +22,7 @@ from wan_pipeline.wan.answers import (
     CreateThrottled,
     TaskAnswer,
 )
-from wan_pipeline.wan.errors import ConfigurationError
+from wan_pipeline.wan.errors import ConfigurationError, StopReason
 from wan_pipeline.wan.profiles import RequestForm
 
 if TYPE_CHECKING:
@@ -33,7 +36,9 @@ if TYPE_CHECKING:
     from wan_pipeline.prompts.request import GenerationRequest
     from wan_pipeline.wan.answers import CreateOutcome
 
-__all__ = ["Submitted", "Submitter"]
+__all__ = ["CREATES", "NotBought", "Submitted", "Submitter"]
+
+CREATES = "creates"  # the account's limit on submissions
 
 LEDGER_WAITS_S = (1.0, 5.0, 15.0, 30.0)  # beside the database's own patience
 OTHER_FORM = {
@@ -67,6 +72,18 @@ class Submitted:
     ours: bool = True
 
 
+class NotBought(Enum):
+    """Why a request has no task after an attempt to buy it.
+
+    Attributes:
+        LEFT: the batch stopped before it was sent; it can be bought later.
+        RECORDED: the ledger says why: refused or unknown.
+    """
+
+    LEFT = "left"
+    RECORDED = "recorded"
+
+
 class Submitter:
     """Sends creates, one POST per intent."""
 
@@ -76,6 +93,8 @@ class Submitter:
         self._tally = tally
         self._stop = stop
         self._pacer = Pacer(
+            AccountLimits(ports.ledger, ports.owner, now=ports.clock.pace_now),
+            CREATES,
             terms.limits.submissions_per_second,
             clock=ports.clock.monotonic,
             sleep=ports.clock.sleep,
@@ -85,19 +104,19 @@ class Submitter:
         self._form = terms.form
         if self._form is RequestForm.AUTO:
             self._form = RequestForm(remembered) if remembered else terms.first_form
-        self._breaker = Breaker(self._pacer, terms, tally=tally, stop=stop, clock=ports.clock)
-        self._sending: set[asyncio.Task[Submitted | Purchase | None]] = set()
+        self.breaker = Breaker(self._pacer, terms, tally=tally, stop=stop, clock=ports.clock)
+        self._sending: set[asyncio.Task[Submitted | Purchase | NotBought]] = set()
         self._committed: set[asyncio.Task[Any]] = set()  # between their intent and its outcome
         self.understood = False  # one create of this batch was accepted: its form is right
 
-    async def submit(self, request: GenerationRequest) -> Submitted | Purchase | None:
+    async def submit(self, request: GenerationRequest) -> Submitted | Purchase | NotBought:
         """Buy a request, unless somebody did.
 
         A cancellation does not reach a create that is on its way; see `finish`.
 
         Returns:
             The submitted purchase; or the purchase that already stands and is somebody else's;
-            or None when the ledger says why it was not bought.
+            or why it has no task.
         """
         sending = asyncio.ensure_future(self._submit(request))
         self._sending.add(sending)
@@ -120,7 +139,7 @@ class Submitter:
         if self._sending:
             await asyncio.wait(set(self._sending))
 
-    async def _submit(self, request: GenerationRequest) -> Submitted | Purchase | None:
+    async def _submit(self, request: GenerationRequest) -> Submitted | Purchase | NotBought:
         forms = [self._form]  # the last one is sent; more than one were refused
         while not self._stop:
             await self._pacer.slot()
@@ -128,6 +147,8 @@ class Submitter:
                 break
             with self._uninterrupted():
                 standing = await self._intend(request, forms[-1], again=len(forms) > 1)
+                if standing is None:
+                    break
                 if isinstance(standing, Purchase):
                     return standing
                 outcome = await self._create(request, standing, forms[-1])
@@ -138,10 +159,12 @@ class Submitter:
                 return submitted
             if isinstance(outcome, CreateThrottled | CreateNotSent):
                 continue
-            if len(forms) > 1 or not self._form_may_be_wrong(outcome):
+            if isinstance(outcome, CreateRefused) and outcome.stop is not None:
                 break
+            if len(forms) > 1 or not self._form_may_be_wrong(outcome):
+                return NotBought.RECORDED
             forms.append(OTHER_FORM[forms[0]])
-        return None
+        return NotBought.LEFT
 
     @contextmanager
     def _uninterrupted(self) -> Generator[None]:
@@ -156,26 +179,28 @@ class Submitter:
 
     async def _intend(
         self, request: GenerationRequest, form: RequestForm, *, again: bool
-    ) -> PurchaseKey | Purchase:
-        request_id = request.request_id
-        standing = await self._ports.ledger.intend(
-            Intention(
-                profile=self._terms.profile,
-                request_id=request_id,
-                request=request.canonical_json().decode(),
-                n=request.n,
-                price_usd=self._price(),
-                bought_by_set=self._terms.prompt_set,
-                dialect=self._terms.dialect,
-                form=form.value,
-                code_version=self._terms.code_version,
-            ),
-            owner=self._ports.owner,
-            again_after_refusal=again,
+    ) -> PurchaseKey | Purchase | None:
+        """Write the intent; None when it would pass a cap, which stops the batch."""
+        intention = Intention(
+            profile=self._terms.profile,
+            request_id=request.request_id,
+            request=request.canonical_json().decode(),
+            n=request.n,
+            price_usd=self._price(),
+            bought_by_set=self._terms.prompt_set,
+            dialect=self._terms.dialect,
+            form=form.value,
+            code_version=self._terms.code_version,
+            caps=self._terms.caps,
+            retry=self._terms.retry,
         )
-        return standing or PurchaseKey(
-            profile=self._terms.profile, request_id=request_id, attempt=1
-        )
+        try:
+            return await self._ports.ledger.intend(
+                intention, owner=self._ports.owner, again_after_refusal=again
+            )
+        except BudgetExceededError as error:
+            self._stop.set(StopReason.BUDGET, str(error))
+            return None
 
     def _price(self) -> Decimal:
         """Nothing is bought at a price that nobody knows."""
@@ -229,13 +254,13 @@ class Submitter:
                 )
             case CreateThrottled():
                 await ledger.not_sent(key, owner, "429: over the rate limit")
-                self._breaker.throttled(outcome.retry_after_s)
+                await self.breaker.throttled(outcome.retry_after_s)
             case CreateNotSent(reason=reason):
                 await ledger.not_sent(key, owner, reason)
-                self._breaker.unreached(reason)
+                await self.breaker.unreached(reason)
             case CreateDoubtful(reason=reason, answer=answer):
                 await ledger.unknown(key, owner, reason, answer=answer)
-                self._breaker.doubted(reason)
+                self.breaker.doubted(reason)
             case CreateRefused(error=error, stop=stop):
                 if stop is not None:
                     await ledger.not_sent(key, owner, str(error))
@@ -244,32 +269,49 @@ class Submitter:
                     await ledger.refused(
                         key, owner, code=error.code, message=error.message, kind=error.kind
                     )
-                    self._breaker.refused(error)
+                    self.breaker.refused(error)
         return None
 
     async def _keep_task(self, key: PurchaseKey, task_id: str) -> datetime | None:
-        """Make a paid task's id durable; a ledger that cannot be written is tried again."""
+        """Make a paid task's id durable; while the ledger cannot be written, in the rescue file."""
         ledger, waits = self._ports.ledger, iter(LEDGER_WAITS_S)
+        rescued: RescuedTask | None = None
         while True:
             try:
-                return await ledger.submitted(
+                deadline = await ledger.submitted(
                     key,
                     self._ports.owner,
                     task_id=task_id,
                     lifetime_s=self._terms.result_lifetime_s,
                 )
             except LedgerUnavailableError as error:
+                if rescued is None:
+                    rescued = self._rescue(key, task_id, error)
                 wait = next(waits, None)
                 if wait is None:
-                    raise LedgerUnavailableError(
-                        f"request {key.request_id} is task {task_id} at the provider, and that"
-                        f" could not be written down: {error}. Keep this line: the task is paid"
-                    ) from error
+                    raise
                 await self._ports.clock.sleep(wait)
+            else:
+                if rescued is not None:
+                    self._ports.rescue.forget(rescued)
+                return deadline
+
+    def _rescue(self, key: PurchaseKey, task_id: str, error: LedgerUnavailableError) -> RescuedTask:
+        self._stop.set(StopReason.DISK, str(error))
+        task = RescuedTask(request_id=key.request_id, task_id=task_id)
+        try:
+            self._ports.rescue.note(task)
+        except OSError as full:
+            raise LedgerUnavailableError(
+                f"request {key.request_id} is task {task_id} at the provider, and that could be"
+                f" written down neither in the ledger ({error}) nor beside it ({full}). Keep this"
+                f" line: the task is paid; `wan ledger adopt {key.request_id} {task_id}` enters it"
+            ) from error
+        return task
 
     async def _learn(self, form: RequestForm) -> None:
         """An accepted create ends every streak and proves its form."""
-        self._breaker.accepted()
+        await self.breaker.accepted()
         if not self.understood:
             self.understood = True
             self._form = form

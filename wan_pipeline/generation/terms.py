@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Protocol
+
+from wan_pipeline.ledger.budget import Caps
+from wan_pipeline.ledger.retries import RetryRule
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
     from decimal import Decimal
 
+    from wan_pipeline.generation.rescue import RescueFile
     from wan_pipeline.ledger.ledger import Ledger
     from wan_pipeline.ledger.owner import Owner
+    from wan_pipeline.ledger.records import ImageRecord
     from wan_pipeline.prompts.request import GenerationRequest
     from wan_pipeline.wan.answers import CreateOutcome, TaskAnswer, TaskMissing
     from wan_pipeline.wan.profiles import Limits, RequestForm
@@ -40,6 +45,10 @@ class Terms:
         unknown_in_a_row: creates without a known outcome after which submitting stops.
         refused_in_a_row: refusals without an acceptance after which submitting stops.
         unsent_in_a_row: creates that found no connection after which submitting stops.
+        caps: the most that may be paid or reserved.
+        retry: what may be bought again, and how often.
+        finished_watched: how many of the last finished tasks the failures are counted among.
+        failed_share: submitting stops when more than this share of them failed.
         throttle_patience_s: seconds of refusals (429) without one acceptance until it stops.
         pause_first_s: first pause after a 429 without Retry-After or a failed connection; doubled.
         pause_longest_s: longest such pause.
@@ -60,6 +69,10 @@ class Terms:
     unknown_in_a_row: int = 3
     refused_in_a_row: int = 10
     unsent_in_a_row: int = 6
+    caps: Caps = field(default_factory=Caps)
+    retry: RetryRule = field(default_factory=RetryRule)
+    finished_watched: int = 20
+    failed_share: float = 0.5
     throttle_patience_s: float = 900.0
     pause_first_s: float = 1.0
     pause_longest_s: float = 60.0
@@ -136,14 +149,26 @@ class Keeper(Protocol):
         """Store the bytes as received, durably. Raises OSError when the disk refuses."""
         ...
 
+    def problem_of(self, record: ImageRecord) -> str | None:
+        """What is wrong with the file of a stored image; None when nothing is."""
+        ...
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Clock:
-    """Time as the engine knows it; a test passes a fake one."""
+    """Time as the engine knows it; a test passes a fake one.
+
+    Attributes:
+        now: the date.
+        monotonic: seconds that never go back.
+        sleep: waits so many of them.
+        pace_now: the date by which moments to ask are handed out; see `ledger.limits`.
+    """
 
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
     monotonic: Callable[[], float] = time.monotonic
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
+    pace_now: Callable[[], datetime] = lambda: datetime.now(UTC)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -155,4 +180,5 @@ class Ports:
     fetcher: Fetcher
     keeper: Keeper
     owner: Owner
+    rescue: RescueFile
     clock: Clock

@@ -1,46 +1,100 @@
-"""Opening the ledger's database: durability settings, schema, version."""
+"""Opening the ledger's database: durability settings, schema, version.
+
+SQLite by default: one file, one machine. PostgreSQL by URL, for several machines that share an
+account. The same tables and the same changes on both.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import event
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import ArgumentError, DBAPIError
 
 from wan_pipeline.ledger import schema
 from wan_pipeline.ledger.errors import LedgerUnavailableError, LedgerVersionError
+from wan_pipeline.ledger.migrations import migrate
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
-__all__ = ["open_database"]
+__all__ = ["insert_if_absent", "open_database"]
 
 BUSY_TIMEOUT_MS = 30_000
+CONNECT_TIMEOUT_S = 10
+DRIVER = "postgresql+psycopg"
+OPENING_LOCK = 0x77616E  # an arbitrary number that stands for "schema of a wan_pipeline ledger"
 
 
-def open_database(path: Path) -> tuple[sa.Engine, sa.Engine]:
-    """A reading and a writing engine on the SQLite file, created when it does not exist.
+def open_database(where: Path | str) -> tuple[sa.Engine, sa.Engine]:
+    """A reading and a writing engine, on a schema that this version knows.
+
+    Args:
+        where: path of an SQLite file, created when it does not exist; or a PostgreSQL URL.
 
     Raises:
-        LedgerUnavailableError: the file cannot be created, is damaged, or is no ledger.
+        LedgerUnavailableError: it cannot be created or reached, is damaged, or is no ledger.
         LedgerVersionError: a newer version of this package wrote it.
     """
+    name = shown(where)
+    engines: tuple[sa.Engine, ...] = ()
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        reader, writer = _engine(path, begin="BEGIN"), _engine(path, begin="BEGIN IMMEDIATE")
-        with writer.begin() as connection:
-            _ensure_schema(connection, path)
-    except (DBAPIError, OSError) as error:
+        if isinstance(where, Path):
+            where.parent.mkdir(parents=True, exist_ok=True)
+            engines = (_sqlite(where, begin="BEGIN"), _sqlite(where, begin="BEGIN IMMEDIATE"))
+        else:
+            engines = (_postgres(where),)
+        with engines[-1].begin() as connection:
+            _ensure_schema(connection, name)
+    except BaseException as error:
+        for engine in engines:
+            engine.dispose()
+        if not isinstance(error, DBAPIError | OSError):
+            raise
         reason = error.orig if isinstance(error, DBAPIError) else error
         raise LedgerUnavailableError(
-            f"the ledger {path} cannot be opened: {reason}. Nothing is bought without it: check"
-            " that the folder is writable and the disk healthy, or restore the file from a backup"
+            f"the ledger {name} cannot be opened: {reason}. Nothing is bought without it:"
+            f" {_remedy(where)}"
         ) from error
-    return reader, writer
+    return engines[0], engines[-1]
 
 
-def _engine(path: Path, *, begin: str) -> sa.Engine:
+def shown(where: Path | str) -> str:
+    """The database by a name without its password."""
+    if isinstance(where, Path):
+        return str(where)
+    try:
+        return sa.make_url(where).render_as_string(hide_password=True)
+    except ArgumentError:
+        return "of WAN_LEDGER_URL"
+
+
+def insert_if_absent(connection: sa.Connection, table: sa.Table, **values: Any) -> None:
+    """Insert a row unless its primary key is taken."""
+    insert = dialect_insert(connection, table).values(**values)
+    connection.execute(insert.on_conflict_do_nothing())
+
+
+def dialect_insert(connection: sa.Connection, table: sa.Table) -> Any:
+    """An insert that knows ON CONFLICT, which both databases have and SQLAlchemy's own has not."""
+    if connection.dialect.name == "sqlite":
+        from sqlalchemy.dialects import sqlite  # noqa: PLC0415  only one of the two is needed
+
+        return sqlite.insert(table)
+    from sqlalchemy.dialects import postgresql  # noqa: PLC0415
+
+    return postgresql.insert(table)
+
+
+def _remedy(where: Path | str) -> str:
+    if isinstance(where, Path):
+        return (
+            "check that the folder is writable and the disk healthy, or restore the file from a"
+            " backup"
+        )
+    return "check that the server runs and that WAN_LEDGER_URL names it, then run again"
+
+
+def _sqlite(path: Path, *, begin: str) -> sa.Engine:
     engine = sa.create_engine(f"sqlite:///{path}")
 
     @event.listens_for(engine, "connect")
@@ -59,12 +113,40 @@ def _engine(path: Path, *, begin: str) -> sa.Engine:
     return engine
 
 
-def _ensure_schema(connection: sa.Connection, path: Path) -> None:
+def _postgres(url: str) -> sa.Engine:
+    """An engine that finds out by itself that the server was restarted."""
+    try:
+        parsed = sa.make_url(url)
+    except ArgumentError:
+        parsed = None
+    if parsed is None or parsed.drivername not in ("postgresql", "postgres", DRIVER):
+        raise LedgerUnavailableError(
+            "WAN_LEDGER_URL is no PostgreSQL URL. Set it to"
+            " postgresql://USER:PASSWORD@HOST:PORT/DATABASE, or unset it for a SQLite file in the"
+            " data folder. Nothing was bought"
+        )
+    try:
+        return sa.create_engine(
+            parsed.set(drivername=DRIVER),
+            pool_pre_ping=True,
+            hide_parameters=True,  # an error's text must not repeat what prompts or answers say
+            connect_args={"connect_timeout": CONNECT_TIMEOUT_S, "application_name": "wan_pipeline"},
+        )
+    except ModuleNotFoundError as error:
+        raise LedgerUnavailableError(
+            "WAN_LEDGER_URL needs the PostgreSQL driver: pip install 'wan-pipeline[postgres]', then"
+            " run again. Nothing was bought"
+        ) from error
+
+
+def _ensure_schema(connection: sa.Connection, name: str) -> None:
+    if connection.dialect.name == "postgresql":  # SQLite's BEGIN IMMEDIATE lets one in already
+        connection.execute(sa.select(sa.func.pg_advisory_xact_lock(OPENING_LOCK)))
     tables = sa.inspect(connection).get_table_names()
     if tables and schema.info.name not in tables:
         raise LedgerUnavailableError(
-            f"{path} is the database of something else (it has the table {tables[0]!r}). Move it"
-            " away, or choose another data folder with WAN_DATA_DIR"
+            f"{name} is the database of something else (it has the table {tables[0]!r}). Choose"
+            " another data folder with WAN_DATA_DIR, or another database with WAN_LEDGER_URL"
         )
     if not tables:
         schema.metadata.create_all(connection)
@@ -72,11 +154,15 @@ def _ensure_schema(connection: sa.Connection, path: Path) -> None:
             sa.insert(schema.info).values(key="schema_version", value=str(schema.SCHEMA_VERSION))
         )
         return
-    version = connection.execute(
-        sa.select(schema.info.c.value).where(schema.info.c.key == "schema_version")
-    ).scalar()
-    if version is None or int(version) > schema.SCHEMA_VERSION:
+    is_version = schema.info.c.key == "schema_version"
+    version = connection.execute(sa.select(schema.info.c.value).where(is_version)).scalar()
+    if version is None or not version.isdecimal() or int(version) > schema.SCHEMA_VERSION:
         raise LedgerVersionError(
-            f"the ledger {path} has schema version {version}, this package knows up to"
+            f"the ledger {name} has schema version {version}, this package knows up to"
             f" {schema.SCHEMA_VERSION}. Install the newer wan_pipeline that wrote it"
+        )
+    if int(version) < schema.SCHEMA_VERSION:
+        migrate(connection, found=int(version), wanted=schema.SCHEMA_VERSION)
+        connection.execute(
+            sa.update(schema.info).where(is_version).values(value=str(schema.SCHEMA_VERSION))
         )

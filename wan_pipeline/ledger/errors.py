@@ -4,11 +4,25 @@ LedgerError
 +-- LedgerUnavailableError   cannot be opened or written: damaged, read-only, disk full
 +-- LedgerVersionError       written by a newer version of this package
 +-- TransitionError          a row is not in the state that a change starts from
++-- BudgetExceededError      a purchase would pass a cap
++-- DecisionError            a person's decision does not fit what the ledger knows
 """
 
 from __future__ import annotations
 
-__all__ = ["LedgerError", "LedgerUnavailableError", "LedgerVersionError", "TransitionError"]
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from decimal import Decimal
+
+__all__ = [
+    "BudgetExceededError",
+    "DecisionError",
+    "LedgerError",
+    "LedgerUnavailableError",
+    "LedgerVersionError",
+    "TransitionError",
+]
 
 
 class LedgerError(Exception):
@@ -25,3 +39,38 @@ class LedgerVersionError(LedgerError):
 
 class TransitionError(LedgerError):
     """Compare-and-set failed: somebody else changed the row first, or the change is not allowed."""
+
+
+class DecisionError(LedgerError):
+    """A person wants to adopt, release or write off what cannot be; nothing was changed."""
+
+
+class BudgetExceededError(LedgerError):
+    """One more purchase would pass a cap; nothing was reserved or sent.
+
+    Attributes:
+        cap_name: run, day, prompt_set or total.
+    """
+
+    def __init__(self, cap_name: str, *, cap: Decimal, committed: Decimal, price: Decimal) -> None:
+        self.cap_name = cap_name
+        super().__init__(
+            f"the {_SPOKEN[cap_name]} is {cap:f} USD, {committed:f} USD of it are paid or reserved,"
+            f" and the next request costs {price:f} USD. Raise {_VARIABLES[cap_name]}"
+            f"{_OR_WAIT.get(cap_name, '')}; what is bought stays bought"
+        )
+
+
+_SPOKEN = {
+    "run": "budget of one run",
+    "day": "budget of this UTC day",
+    "prompt_set": "budget of this prompt set",
+    "total": "budget of the profile",
+}
+_VARIABLES = {
+    "run": "WAN_BUDGET_RUN_USD",
+    "day": "WAN_BUDGET_DAY_USD",
+    "prompt_set": "WAN_BUDGET_SET_USD",
+    "total": "WAN_BUDGET_TOTAL_USD",
+}
+_OR_WAIT = {"run": " or run again", "day": " or run again tomorrow"}

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import sqlalchemy as sa
 
-from wan_pipeline.ledger import changes, schema
-from wan_pipeline.ledger.database import open_database
+from wan_pipeline.ledger import changes, limits, schema
+from wan_pipeline.ledger.database import insert_if_absent, open_database
 from wan_pipeline.ledger.owner import Owner
 from wan_pipeline.ledger.reading import LedgerReader
 from wan_pipeline.ledger.recovery import take_over
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from wan_pipeline.ledger.records import Intention, Purchase, PurchaseKey
+    from wan_pipeline.ledger.transaction import Transaction
 
 __all__ = ["Ledger"]
 
@@ -38,18 +39,24 @@ LEASE = timedelta(seconds=60)
 class Ledger(LedgerReader):
     """What was intended, submitted, paid, received and stored under one profile.
 
+    Args:
+        where: path of an SQLite file, created when it does not exist; or a PostgreSQL URL.
+        profile: whose purchases.
+        now: the wall clock.
+
     Raises from every method:
         LedgerUnavailableError: the database cannot be read or written.
         TransitionError: a row is no longer in the state that the change starts from.
     """
 
     def __init__(
-        self, path: Path, profile: str, *, now: Callable[[], datetime] | None = None
+        self, where: Path | str, profile: str, *, now: Callable[[], datetime] | None = None
     ) -> None:
-        self._now = now or (lambda: datetime.now(UTC))
-        reader, self._engine = open_database(path)
+        self.now = now or (lambda: datetime.now(UTC))
+        reader, self._engine = open_database(where)
         super().__init__(reader, profile)
         self._writer = GroupCommitWriter(self._engine)
+        self.apply_now(lambda tx: insert_if_absent(tx.connection, schema.accounts, profile=profile))
 
     def close(self) -> None:
         """Commit what is queued and let go of the database."""
@@ -69,39 +76,28 @@ class Ledger(LedgerReader):
     def owner(self, run_id: str) -> Generator[Owner]:
         """An owner for one batch; its rows are free for others as soon as it ends."""
         owner = Owner.of_this_process(run_id)
-        self._writer.submit(
-            lambda connection: connection.execute(
-                sa.insert(schema.owners).values(
-                    owner_id=owner.owner_id,
-                    run_id=run_id,
-                    machine=owner.machine,
-                    pid=owner.pid,
-                    process_started=owner.process_started,
-                    lease_expires_at=self._now() + LEASE,
-                )
-            )
-        ).result()
+        self.apply_now(partial(_enrol, owner=owner, expires=self.now() + LEASE))
         try:
             yield owner
         finally:
-            self._writer.submit(partial(_set_lease, owner=owner, expires=self._now())).result()
+            self.apply_now(partial(_discharge, owner=owner, now=self.now()))
 
     async def renew(self, owner: Owner) -> None:
         """Say that the owner lives; to be called well within a minute."""
-        await self._apply(partial(_set_lease, owner=owner, expires=self._now() + LEASE))
+        await self.apply(partial(_set_lease, owner=owner, expires=self.now() + LEASE))
 
     async def take_over(
         self, owner: Owner, request_ids: Collection[str] | None = None
     ) -> Sequence[Purchase]:
         """Make unfinished purchases of dead owners this owner's; see `recovery.take_over`."""
         wanted = None if request_ids is None else frozenset(request_ids)
-        return await self._apply(
+        return await self.apply(
             partial(
                 take_over,
                 profile=self.profile,
                 request_ids=wanted,
                 owner=owner,
-                now=self._now(),
+                now=self.now(),
             )
         )
 
@@ -109,14 +105,18 @@ class Ledger(LedgerReader):
 
     async def intend(
         self, intention: Intention, *, owner: Owner, again_after_refusal: bool = False
-    ) -> Purchase | None:
-        """Write the intent; None when the create may be sent, else what already stands."""
-        return await self._apply(
+    ) -> Purchase | PurchaseKey:
+        """Write the intent; the key of the purchase to be sent, else what already stands.
+
+        Raises:
+            BudgetExceededError: its price does not fit under a cap.
+        """
+        return await self.apply(
             partial(
                 changes.intend,
                 intention=intention,
                 owner=owner,
-                now=self._now(),
+                now=self.now(),
                 again_after_refusal=again_after_refusal,
             )
         )
@@ -156,13 +156,15 @@ class Ledger(LedgerReader):
             The task's deadline; or None when the task already belongs to another request: then
             this one is `unknown`, since one task cannot be the result of two purchases.
         """
-        now = self._now()
+        now = self.now()
         deadline = now + timedelta(seconds=lifetime_s)
 
-        def change(connection: sa.Connection) -> datetime | None:
-            holder = changes.holder_of_task(connection, key.profile, task_id)
-            move = partial(changes.move, connection, key, owner_id=owner.owner_id, now=now)
-            if holder is not None and holder != key:
+        def change(tx: Transaction) -> datetime | None:
+            holder = changes.holder_of_task(tx.connection, key.profile, task_id)
+            if holder == key and changes.stands(tx, key, PurchaseState.SUBMITTED, owner):
+                return deadline  # written down already, by a try whose answer got lost
+            move = partial(changes.move, tx, key, owner_id=owner.owner_id, now=now)
+            if holder not in (None, key):
                 reason = f"the provider named task {task_id} of request {holder.request_id}"
                 move(PurchaseState.UNKNOWN, detail=reason, error_message=reason)
                 return None
@@ -173,10 +175,14 @@ class Ledger(LedgerReader):
                 submitted_at=now,
                 deadline_at=deadline,
                 error_message=None,
+                # A late answer may come after a person's decision, which had freed the price.
+                reserved_usd=_full_price,
+                cost_usd=None,
+                cost_source=None,
             )
             return deadline
 
-        return await self._apply(change)
+        return await self.apply(change)
 
     async def failed(
         self,
@@ -199,7 +205,7 @@ class Ledger(LedgerReader):
             reserved_usd=ZERO,
             cost_usd=cost_usd or ZERO,
             cost_source=cost_source if cost_usd else None,
-            completed_at=self._now(),
+            completed_at=self.now(),
             error_code=code,
             error_message=message,
             error_kind=kind,
@@ -221,10 +227,10 @@ class Ledger(LedgerReader):
     ) -> None:
         """The task is done: its cost and one expected image per (url, job id) are recorded."""
 
-        def change(connection: sa.Connection) -> None:
-            now = self._now()
+        def change(tx: Transaction) -> None:
+            now = self.now()
             changes.move(
-                connection,
+                tx,
                 key,
                 PurchaseState.SUCCEEDED,
                 owner_id=owner.owner_id,
@@ -234,7 +240,7 @@ class Ledger(LedgerReader):
                 **values,
             )
             if links:
-                connection.execute(
+                tx.connection.execute(
                     sa.insert(schema.images),
                     [
                         {
@@ -250,54 +256,96 @@ class Ledger(LedgerReader):
                         for index, (url, job_id) in enumerate(links)
                     ],
                 )
-            else:
-                changes.finish_if_settled(connection, key, owner_id=owner.owner_id, now=now)
+            else:  # nothing can arrive
+                changes.move(tx, key, PurchaseState.STORED, owner_id=owner.owner_id, now=now)
 
-        await self._apply(change)
+        await self.apply(change)
 
     async def image(
         self, key: PurchaseKey, owner: Owner, index: int, state: ImageState, **values: Any
     ) -> bool:
         """Record what became of an image; whether its purchase is finished by it."""
-
-        def change(connection: sa.Connection) -> bool:
-            now = self._now()
-            if state is ImageState.STORED:
-                values["stored_at"] = now
-            changes.move_image(
-                connection, key, index, state, owner_id=owner.owner_id, now=now, **values
+        now = self.now()
+        if state is ImageState.STORED:
+            values["stored_at"] = now
+        return await self.apply(
+            partial(
+                changes.move_image,
+                key=key,
+                image_index=index,
+                to=state,
+                owner_id=owner.owner_id,
+                now=now,
+                **values,
             )
-            return changes.finish_if_settled(connection, key, owner_id=owner.owner_id, now=now)
+        )
 
-        return await self._apply(change)
+    async def reopen(self, key: PurchaseKey, owner: Owner, index: int, problem: str) -> None:
+        """A stored image's file is gone or damaged: it is to be fetched again, by this owner."""
+        await self.apply(
+            partial(
+                changes.reopen_image,
+                key=key,
+                image_index=index,
+                owner=owner,
+                now=self.now(),
+                problem=problem,
+            )
+        )
 
     # --- what was learned ---
 
     async def remember(self, name: str, value: str) -> None:
         """Keep a fact for later runs."""
 
-        def change(connection: sa.Connection) -> None:
-            connection.execute(sa.delete(schema.info).where(schema.info.c.key == name))
-            connection.execute(sa.insert(schema.info).values(key=name, value=value))
+        def change(tx: Transaction) -> None:
+            insert_if_absent(tx.connection, schema.info, key=name, value=value)
+            tx.connection.execute(
+                sa.update(schema.info).where(schema.info.c.key == name).values(value=value)
+            )
 
-        await self._apply(change)
+        await self.apply(change)
 
     # --- internals ---
 
     async def _move(self, key: PurchaseKey, to: PurchaseState, owner: Owner, **values: Any) -> None:
-        await self._apply(
-            partial(
-                changes.move, key=key, to=to, owner_id=owner.owner_id, now=self._now(), **values
-            )
+        await self.apply(
+            partial(changes.move, key=key, to=to, owner_id=owner.owner_id, now=self.now(), **values)
         )
 
-    async def _apply(self, change: Callable[[sa.Connection], T]) -> T:
-        # Shielded: a change that was queued happens, whatever becomes of its waiter.
-        return await asyncio.shield(asyncio.wrap_future(self._writer.submit(change)))
+    async def apply(self, change: Callable[[Transaction], T]) -> T:
+        """Make a change durable. It happens, whatever becomes of its waiter."""
+        return await self._writer.submit_from(asyncio.get_running_loop(), change)
+
+    def apply_now(self, change: Callable[[Transaction], T]) -> T:
+        """The same for callers without an event loop."""
+        return self._writer.submit(change).result()
 
 
-def _set_lease(connection: sa.Connection, *, owner: Owner, expires: datetime) -> None:
-    connection.execute(
+def _full_price(row: Any) -> Decimal:
+    return row.price_usd * row.n
+
+
+def _enrol(tx: Transaction, *, owner: Owner, expires: datetime) -> None:
+    tx.connection.execute(
+        sa.insert(schema.owners).values(
+            owner_id=owner.owner_id,
+            run_id=owner.run_id,
+            machine=owner.machine,
+            pid=owner.pid,
+            process_started=owner.process_started,
+            lease_expires_at=expires,
+        )
+    )
+
+
+def _discharge(tx: Transaction, *, owner: Owner, now: datetime) -> None:
+    _set_lease(tx, owner=owner, expires=now)
+    limits.give_back_all(tx, owner.owner_id)
+
+
+def _set_lease(tx: Transaction, *, owner: Owner, expires: datetime) -> None:
+    tx.connection.execute(
         sa.update(schema.owners)
         .where(schema.owners.c.owner_id == owner.owner_id)
         .values(lease_expires_at=expires)

@@ -9,13 +9,16 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError
 
-from wan_pipeline.ledger import schema
+from wan_pipeline.ledger import limits, schema
 from wan_pipeline.ledger.errors import LedgerUnavailableError
 from wan_pipeline.ledger.records import ImageRecord, Purchase
 from wan_pipeline.ledger.states import ImageState, PurchaseState
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable, Iterator
+    from datetime import datetime
+
+    from wan_pipeline.ledger.records import PurchaseKey
 
 __all__ = ["LedgerReader"]
 
@@ -51,6 +54,20 @@ class LedgerReader:
             found.setdefault(row.request_id, []).append(ImageRecord.from_row(row))
         for records in found.values():
             records.sort(key=lambda record: (record.attempt, record.image_index))
+        return found
+
+    def stored_images_alive(self, now: datetime) -> dict[str, list[ImageRecord]]:
+        """Stored images per request id that could still be fetched again from their URLs."""
+        table = schema.images
+        query = sa.select(table).where(
+            table.c.profile == self.profile,
+            table.c.state == ImageState.STORED.value,
+            table.c.url_expires_at > now,
+        )
+        found: dict[str, list[ImageRecord]] = {}
+        with self._read() as connection:
+            for row in connection.execute(query):
+                found.setdefault(row.request_id, []).append(ImageRecord.from_row(row))
         return found
 
     def unfinished(self) -> list[Purchase]:
@@ -89,6 +106,39 @@ class LedgerReader:
     def reserved(self, *, run_id: str | None = None) -> Decimal:
         """USD set aside for purchases in flight and for unknown ones."""
         return self._total(schema.purchases.c.reserved_usd, run_id)
+
+    def committed(
+        self, *, day: str | None = None, prompt_set: str | None = None, run_id: str | None = None
+    ) -> Decimal:
+        """USD paid or reserved, by everything or by what a day, a set or a run intended."""
+        table = schema.spending
+        query = sa.select(sa.func.sum(table.c.committed_usd)).where(table.c.profile == self.profile)
+        for column, wanted in (
+            (table.c.day, day),
+            (table.c.prompt_set, prompt_set),
+            (table.c.run_id, run_id),
+        ):
+            if wanted is not None:
+                query = query.where(column == wanted)
+        with self._read() as connection:
+            return connection.execute(query).scalar() or ZERO
+
+    def paused_until_us(self, limit: str) -> int:
+        """When the newest pause under a limit ends, on the database server's clock; 0 for never."""
+        with self._read() as connection:
+            return limits.paused_until_us(connection, self.profile, limit)
+
+    def purchase(self, key: PurchaseKey) -> Purchase | None:
+        """One attempt at a request."""
+        table = schema.purchases
+        query = sa.select(table).where(
+            table.c.profile == key.profile,
+            table.c.request_id == key.request_id,
+            table.c.attempt == key.attempt,
+        )
+        with self._read() as connection:
+            row = connection.execute(query).one_or_none()
+        return Purchase.from_row(row) if row else None
 
     def recall(self, name: str) -> str | None:
         """A fact kept by an earlier run, or None."""

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, Self
 
+from wan_pipeline.ledger.budget import Caps
+from wan_pipeline.ledger.retries import RetryRule
 from wan_pipeline.ledger.states import ImageState, PurchaseState
 
 if TYPE_CHECKING:
@@ -72,7 +74,7 @@ class Purchase:
     @classmethod
     def from_row(cls, row: sa.Row[tuple[object, ...]]) -> Self:
         """From a row that has at least this class's columns."""
-        values: dict[str, Any] = {field.name: getattr(row, field.name) for field in fields(cls)}
+        values: dict[str, Any] = {each.name: getattr(row, each.name) for each in fields(cls)}
         values["state"] = PurchaseState(values["state"])
         return cls(**values)
 
@@ -101,7 +103,7 @@ class ImageRecord:
     @classmethod
     def from_row(cls, row: sa.Row[tuple[object, ...]]) -> Self:
         """From a row that has at least this class's columns."""
-        values: dict[str, Any] = {field.name: getattr(row, field.name) for field in fields(cls)}
+        values: dict[str, Any] = {each.name: getattr(row, each.name) for each in fields(cls)}
         values["state"] = ImageState(values["state"])
         return cls(**values)
 
@@ -119,3 +121,5 @@ class Intention:
     dialect: str
     form: str
     code_version: str
+    caps: Caps = field(default_factory=Caps)
+    retry: RetryRule = field(default_factory=RetryRule)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 
 from wan_pipeline.ledger import schema
-from wan_pipeline.ledger.changes import append_event, latest, move, row_of
+from wan_pipeline.ledger.changes import move, row_of
 from wan_pipeline.ledger.owner import Owner
 from wan_pipeline.ledger.records import Purchase
 from wan_pipeline.ledger.states import PurchaseState
@@ -16,11 +16,13 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
     from datetime import datetime
 
-__all__ = ["take_over"]
+    from wan_pipeline.ledger.transaction import Transaction
+
+__all__ = ["OWNER_COLUMNS", "owner_alive", "take_over"]
 
 NAMED_AT_ONCE = 500
 _PURCHASES = schema.purchases.c
-_OWNER_COLUMNS = (
+OWNER_COLUMNS = (
     schema.owners.c.machine,
     schema.owners.c.pid,
     schema.owners.c.process_started,
@@ -29,7 +31,7 @@ _OWNER_COLUMNS = (
 
 
 def take_over(
-    connection: sa.Connection,
+    tx: Transaction,
     profile: str,
     request_ids: Collection[str] | None,
     *,
@@ -42,7 +44,7 @@ def take_over(
     owner's: should that one only have been slow, a late answer may still turn it into `submitted`.
 
     Args:
-        connection: the open transaction.
+        tx: the open transaction.
         profile: whose purchases.
         request_ids: only these, or all when None.
         owner: who takes them.
@@ -52,11 +54,14 @@ def take_over(
     # Many at once are cheaper to read than to name, and no database takes any number of names.
     few = request_ids is not None and len(request_ids) <= NAMED_AT_ONCE
     named = (_PURCHASES.request_id.in_(request_ids or ()),) if few else ()
-    rows = connection.execute(
-        sa.select(schema.purchases, *_OWNER_COLUMNS)
+    rows = tx.connection.execute(
+        sa.select(schema.purchases, *OWNER_COLUMNS)
         .join(schema.owners, schema.owners.c.owner_id == _PURCHASES.owner_id, isouter=True)
         .where(_PURCHASES.profile == profile, _PURCHASES.state.in_(unfinished), *named)
         .order_by(sa.nulls_last(_PURCHASES.deadline_at), _PURCHASES.request_id)
+        # On PostgreSQL two that recover at once do not wait for each other: what one has locked
+        # it is taking over.
+        .with_for_update(skip_locked=True, of=schema.purchases)
     ).all()
     alive: dict[str, bool] = {owner.owner_id: True}
     taken: list[Purchase] = []
@@ -64,20 +69,18 @@ def take_over(
         if request_ids is not None and row.request_id not in request_ids:
             continue
         if row.owner_id not in alive:
-            alive[row.owner_id] = _alive(row, now)
+            alive[row.owner_id] = owner_alive(row, now)
         if alive[row.owner_id]:
             continue
-        taken.append(_taken(connection, Purchase.from_row(row), owner=owner, now=now))
+        taken.append(_taken(tx, Purchase.from_row(row), owner=owner, now=now))
     return taken
 
 
-def _taken(
-    connection: sa.Connection, purchase: Purchase, *, owner: Owner, now: datetime
-) -> Purchase:
+def _taken(tx: Transaction, purchase: Purchase, *, owner: Owner, now: datetime) -> Purchase:
     key = purchase.key
     if purchase.state is PurchaseState.INTENT:
         move(
-            connection,
+            tx,
             key,
             PurchaseState.UNKNOWN,
             owner_id=purchase.owner_id,
@@ -86,11 +89,10 @@ def _taken(
             error_message="the process died before the create was answered; a task may exist",
         )
     else:
-        connection.execute(
+        tx.connection.execute(
             sa.update(schema.purchases).where(*row_of(key)).values(owner_id=owner.owner_id)
         )
-        append_event(
-            connection,
+        tx.append_event(
             key,
             now=now,
             from_state=purchase.state,
@@ -98,12 +100,12 @@ def _taken(
             owner_id=owner.owner_id,
             detail="taken over from a dead owner",
         )
-    found = latest(connection, key.profile, key.request_id)
-    assert found is not None, "the row was just read"  # noqa: S101
-    return found
+    row = tx.connection.execute(sa.select(schema.purchases).where(*row_of(key))).one()
+    return Purchase.from_row(row)
 
 
-def _alive(row: sa.Row[Any], now: datetime) -> bool:
+def owner_alive(row: Any, now: datetime) -> bool:
+    """Whether the owner in the row, which may be none, still works."""
     if row.machine is None:
         return False
     owner = Owner(

@@ -1,81 +1,36 @@
-"""Tables of the ledger, and how money and time are stored in them.
+"""Tables of the ledger, the same on every database.
 
-Money is whole nano-dollars (1e-9 USD) in the database and Decimal in code, so that sums are exact
-on any database. Times are UTC.
+A change here is a new `SCHEMA_VERSION` and a step in `migrations`.
 """
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-from decimal import Decimal
-from fractions import Fraction
-
 import sqlalchemy as sa
+
+from wan_pipeline.ledger.columns import AnyText, Usd, UtcTime
 
 __all__ = [
     "SCHEMA_VERSION",
-    "Usd",
-    "UtcTime",
+    "accounts",
     "events",
     "images",
     "info",
     "metadata",
     "owners",
+    "pace",
     "purchases",
+    "slots",
+    "spending",
 ]
 
-SCHEMA_VERSION = 1
-NANO = Decimal(10**9)
-
-
-class Usd(sa.types.TypeDecorator[Decimal]):
-    """Decimal US dollars with at most nine places, as a whole number of nano-dollars."""
-
-    impl = sa.BigInteger
-    cache_ok = True
-
-    def process_bind_param(self, value: Decimal | None, dialect: sa.Dialect) -> int | None:
-        """Refuse what cannot be stored exactly."""
-        if value is None:
-            return None
-        nano = Fraction(value) * int(NANO)  # Decimal arithmetic would round a long value
-        if nano.denominator != 1:
-            raise ValueError(f"{value} USD has more than nine decimal places")
-        return nano.numerator
-
-    def process_result_value(self, value: int | None, dialect: sa.Dialect) -> Decimal | None:
-        """Back to dollars, exactly."""
-        return None if value is None else Decimal(value) / NANO
-
-
-class UtcTime(sa.types.TypeDecorator[datetime]):
-    """Timezone-aware UTC, also on SQLite, which keeps no zone."""
-
-    impl = sa.DateTime(timezone=True)
-    cache_ok = True
-
-    def process_bind_param(self, value: datetime | None, dialect: sa.Dialect) -> datetime | None:
-        """Refuse a time that does not know its zone."""
-        if value is None:
-            return None
-        if value.tzinfo is None:
-            raise ValueError(f"{value} has no timezone")
-        return value.astimezone(UTC)
-
-    def process_result_value(self, value: datetime | None, dialect: sa.Dialect) -> datetime | None:
-        """Give the zone back."""
-        if value is None:
-            return None
-        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
-
-
+SCHEMA_VERSION = 2
 metadata = sa.MetaData()
 
 info = sa.Table(
     "info",
     metadata,
     sa.Column("key", sa.Text, primary_key=True),
-    sa.Column("value", sa.Text, nullable=False),
+    sa.Column("value", AnyText, nullable=False),
     comment="schema version; the request form that each base URL understood",
 )
 
@@ -83,7 +38,7 @@ owners = sa.Table(
     "owners",
     metadata,
     sa.Column("owner_id", sa.Text, primary_key=True),
-    sa.Column("run_id", sa.Text, nullable=False),
+    sa.Column("run_id", AnyText, nullable=False),
     sa.Column("machine", sa.Text, nullable=False, comment="host, boot and process namespace"),
     sa.Column("pid", sa.Integer, nullable=False),
     sa.Column("process_started", sa.Float, nullable=False, comment="a pid may be used again"),
@@ -99,29 +54,29 @@ purchases = sa.Table(
     sa.Column("attempt", sa.Integer, primary_key=True),
     sa.Column("state", sa.Text, nullable=False),
     sa.Column("owner_id", sa.Text),
-    sa.Column("request", sa.Text, nullable=False, comment="canonical JSON"),
+    sa.Column("request", AnyText, nullable=False, comment="canonical JSON"),
     sa.Column("n", sa.Integer, nullable=False),
-    sa.Column("bought_by_set", sa.Text, nullable=False),
-    sa.Column("run_id", sa.Text, nullable=False, comment="the run that wrote the intent"),
+    sa.Column("bought_by_set", AnyText, nullable=False),
+    sa.Column("run_id", AnyText, nullable=False, comment="the run that wrote the intent"),
     sa.Column("code_version", sa.Text, nullable=False),
     sa.Column("dialect", sa.Text, nullable=False),
-    sa.Column("form", sa.Text, comment="layout of the create body"),
+    sa.Column("form", AnyText, comment="layout of the create body"),
     sa.Column("price_usd", Usd, nullable=False, comment="per image, at the time of the intent"),
     sa.Column("reserved_usd", Usd, nullable=False),
     sa.Column("cost_usd", Usd, comment="null until the provider or the price table tells"),
     sa.Column("cost_source", sa.Text),
-    sa.Column("discount", sa.Text),
-    sa.Column("task_id", sa.Text),
+    sa.Column("discount", AnyText),
+    sa.Column("task_id", AnyText),
     sa.Column("created_at", UtcTime, nullable=False, comment="of the intent"),
     sa.Column("submitted_at", UtcTime),
     sa.Column("completed_at", UtcTime),
     sa.Column("deadline_at", UtcTime, comment="task record and result URLs die"),
-    sa.Column("error_code", sa.Text),
-    sa.Column("error_message", sa.Text),
-    sa.Column("error_kind", sa.Text),
-    sa.Column("actual_prompt", sa.Text),
-    sa.Column("provider_metadata", sa.Text),
-    sa.Column("final_answer", sa.Text, comment="the final poll's body as received"),
+    sa.Column("error_code", AnyText),
+    sa.Column("error_message", AnyText),
+    sa.Column("error_kind", AnyText),
+    sa.Column("actual_prompt", AnyText),
+    sa.Column("provider_metadata", AnyText),
+    sa.Column("final_answer", AnyText, comment="the final poll's body as received"),
     sa.Index("purchases_by_state", "profile", "state"),
     sa.Index("purchases_by_task", "profile", "task_id"),
 )
@@ -134,16 +89,16 @@ images = sa.Table(
     sa.Column("attempt", sa.Integer, primary_key=True),
     sa.Column("image_index", sa.Integer, primary_key=True),
     sa.Column("state", sa.Text, nullable=False),
-    sa.Column("url", sa.Text, nullable=False),
+    sa.Column("url", AnyText, nullable=False),
     sa.Column("url_expires_at", UtcTime, nullable=False),
-    sa.Column("job_id", sa.Text),
+    sa.Column("job_id", AnyText),
     sa.Column("image_id", sa.Text, comment="SHA-256 of the bytes"),
     sa.Column("path", sa.Text, comment="relative to the profile's data folder"),
     sa.Column("format", sa.Text),
     sa.Column("bytes", sa.BigInteger),
     sa.Column("width", sa.Integer),
     sa.Column("height", sa.Integer),
-    sa.Column("problem", sa.Text),
+    sa.Column("problem", AnyText),
     sa.Column("stored_at", UtcTime),
 )
 
@@ -164,7 +119,53 @@ events = sa.Table(
     sa.Column("from_state", sa.Text),
     sa.Column("to_state", sa.Text, nullable=False),
     sa.Column("owner_id", sa.Text),
-    sa.Column("detail", sa.Text),
+    sa.Column("detail", AnyText),
+    sa.Column("who", AnyText, comment="the person who decided, where one did"),
     sa.Index("events_by_request", "profile", "request_id"),
     comment="append-only: one row per transition",
+)
+
+accounts = sa.Table(
+    "accounts",
+    metadata,
+    sa.Column("profile", sa.Text, primary_key=True),
+    comment="one row per account; whoever checks a cap or takes a slot holds it until the commit",
+)
+
+spending = sa.Table(
+    "spending",
+    metadata,
+    sa.Column("profile", sa.Text, primary_key=True),
+    sa.Column("day", sa.Text, primary_key=True, comment="UTC day of the intent, YYYY-MM-DD"),
+    sa.Column("prompt_set", AnyText, primary_key=True, comment="the set that bought"),
+    sa.Column("run_id", AnyText, primary_key=True, comment="the run that wrote the intent"),
+    sa.Column("committed_usd", Usd, nullable=False, comment="paid plus reserved"),
+    comment="what the purchases sum up to, kept in the transaction that changes them",
+)
+
+pace = sa.Table(
+    "pace",
+    metadata,
+    sa.Column("name", sa.Text, primary_key=True),
+    sa.Column("next_at_us", sa.BigInteger, nullable=False, comment="first free slot"),
+    sa.Column("paused_until_us", sa.BigInteger, nullable=False),
+    sa.Column("longest_pause_us", sa.BigInteger, nullable=False),
+    sa.Column("pauses_in_a_row", sa.Integer, nullable=False),
+    comment="who may ask when; microseconds since 1970 on the database server's clock",
+)
+
+slots = sa.Table(
+    "slots",
+    metadata,
+    sa.Column(
+        "ticket",
+        sa.BigInteger().with_variant(sa.Integer, "sqlite"),
+        primary_key=True,
+        autoincrement=True,
+    ),
+    sa.Column("profile", sa.Text, nullable=False),
+    sa.Column("owner_id", sa.Text, nullable=False),
+    sa.Column("granted", sa.Boolean, nullable=False),
+    sqlite_autoincrement=True,
+    comment="tasks at the provider, and who waits for room, in the order of asking",
 )

@@ -2,8 +2,9 @@
 
     planned -> intent -> submitted -> succeeded -> stored
 
-with the side exits `refused` (create rejected), `failed` (task failed), `unknown` (a task may
-exist: adopted to `submitted`, or written off) and `expired` (paid, result gone).
+with the side exits `refused` (create rejected), `failed` (task failed), `expired` (paid, result
+gone) and `unknown` (a task may exist). An unknown ends by a late answer to its own create, or by
+a person: adopted to `submitted`, `released` in favour of a new attempt, or `written_off`.
 """
 
 from __future__ import annotations
@@ -25,6 +26,8 @@ class PurchaseState(StrEnum):
     FAILED = "failed"
     UNKNOWN = "unknown"
     EXPIRED = "expired"
+    RELEASED = "released"
+    WRITTEN_OFF = "written_off"
 
     @property
     def unfinished(self) -> bool:
@@ -46,17 +49,27 @@ TRANSITIONS: dict[PurchaseState, frozenset[PurchaseState]] = {
     ),
     # A late answer to its own create may still resolve an unknown, either way.
     PurchaseState.UNKNOWN: frozenset(
-        {PurchaseState.SUBMITTED, PurchaseState.PLANNED, PurchaseState.REFUSED}
+        {
+            PurchaseState.SUBMITTED,
+            PurchaseState.PLANNED,
+            PurchaseState.REFUSED,
+            PurchaseState.RELEASED,
+            PurchaseState.WRITTEN_OFF,
+        }
     ),
     PurchaseState.SUBMITTED: frozenset(
         {PurchaseState.SUCCEEDED, PurchaseState.FAILED, PurchaseState.EXPIRED}
     ),
     PurchaseState.SUCCEEDED: frozenset({PurchaseState.STORED}),
+    # But for `changes.reopen_image`: a file that went missing is fetched again.
     PurchaseState.STORED: frozenset(),
     # The other form of the body, tried after a proven refusal of the first one.
     PurchaseState.REFUSED: frozenset({PurchaseState.INTENT}),
     PurchaseState.FAILED: frozenset(),
     PurchaseState.EXPIRED: frozenset(),
+    # Decided by a person; the task turned up all the same, and what is paid is kept.
+    PurchaseState.RELEASED: frozenset({PurchaseState.SUBMITTED}),
+    PurchaseState.WRITTEN_OFF: frozenset({PurchaseState.SUBMITTED}),
 }
 
 

@@ -1,6 +1,6 @@
 """One writer per process that commits in groups.
 
-Every durable change is a function of a connection. Changes that wait while a commit runs share
+Every durable change is a function of a `Transaction`. Changes that wait while a commit runs share
 the next one, so that a thousand changes cost a few fsyncs, and none is acknowledged before it is
 on disk. A change that raises `LedgerError` must raise before it writes; any other error rolls
 the group back and its changes are done again one by one, so that one bad change spoils no other.
@@ -11,14 +11,17 @@ from __future__ import annotations
 import queue
 import threading
 from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from sqlalchemy.exc import DBAPIError
 
 from wan_pipeline.ledger.errors import LedgerError, LedgerUnavailableError
+from wan_pipeline.ledger.transaction import Transaction
 
 if TYPE_CHECKING:
+    import asyncio
     from collections.abc import Callable
 
     import sqlalchemy as sa
@@ -31,8 +34,16 @@ LARGEST_GROUP = 256
 
 @dataclass(slots=True)
 class _Change:
-    apply: Callable[[sa.Connection], Any]
-    done: Future[Any]
+    apply: Callable[[Transaction], Any]
+    done: Future[Any] | asyncio.Future[Any]
+    loop: asyncio.AbstractEventLoop | None = None
+
+
+@dataclass(slots=True)
+class _Outcome:
+    change: _Change
+    result: Any = None
+    error: Exception | None = None
 
 
 class GroupCommitWriter:
@@ -44,13 +55,24 @@ class GroupCommitWriter:
         self._thread = threading.Thread(target=self._run, name="ledger-writer", daemon=True)
         self._thread.start()
 
-    def submit(self, change: Callable[[sa.Connection], T]) -> Future[T]:
+    def submit(self, change: Callable[[Transaction], T]) -> Future[T]:
         """Queue a change; the future resolves after its commit."""
+        done: Future[T] = Future()
+        self._put(_Change(change, done))
+        return done
+
+    def submit_from(
+        self, loop: asyncio.AbstractEventLoop, change: Callable[[Transaction], T]
+    ) -> asyncio.Future[T]:
+        """The same from an event loop, which is woken once for a whole group."""
+        done: asyncio.Future[T] = loop.create_future()
+        self._put(_Change(change, done, loop))
+        return done
+
+    def _put(self, change: _Change) -> None:
         if not self._thread.is_alive():
             raise LedgerUnavailableError("the ledger was closed; open it again to change it")
-        done: Future[T] = Future()
-        self._queue.put(_Change(change, done))
-        return done
+        self._queue.put(change)
 
     def close(self) -> None:
         """Commit what is queued and end the thread."""
@@ -80,25 +102,50 @@ class GroupCommitWriter:
 
     def _commit(self, group: list[_Change]) -> bool:
         """Whether the group is done; a group of one always is, be it with an error."""
-        results: list[tuple[Any, LedgerError | None]] = []
+        outcomes: list[_Outcome] = []
         try:
             with self._engine.begin() as connection:
+                tx = Transaction(connection)
                 for change in group:
                     try:
-                        results.append((change.apply(connection), None))
+                        outcomes.append(_Outcome(change, result=change.apply(tx)))
                     except LedgerError as error:
-                        results.append((None, error))
+                        outcomes.append(_Outcome(change, error=error))
+                tx.finish()
         except Exception as error:  # noqa: BLE001  handed to whoever waits for the change
             if len(group) > 1:
                 return False
-            group[0].done.set_exception(_explained(error))
-            return True
-        for change, (result, refusal) in zip(group, results, strict=True):
-            if refusal is None:
-                change.done.set_result(result)
-            else:
-                change.done.set_exception(refusal)
+            outcomes = [_Outcome(group[0], error=_explained(error))]
+        _tell(outcomes)
         return True
+
+
+def _tell(outcomes: list[_Outcome]) -> None:
+    """Resolve the futures, those of one event loop in one go."""
+    by_loop: dict[asyncio.AbstractEventLoop, list[_Outcome]] = {}
+    for outcome in outcomes:
+        if outcome.change.loop is None:
+            _resolve(outcome)
+        else:
+            by_loop.setdefault(outcome.change.loop, []).append(outcome)
+    for loop, its in by_loop.items():
+        with suppress(RuntimeError):  # the loop is closed: nobody waits any more
+            loop.call_soon_threadsafe(_resolve_all, its)
+
+
+def _resolve_all(outcomes: list[_Outcome]) -> None:
+    for outcome in outcomes:
+        _resolve(outcome)
+
+
+def _resolve(outcome: _Outcome) -> None:
+    done = outcome.change.done
+    if done.done():  # its waiter was cancelled; the change is made all the same
+        return
+    if outcome.error is None:
+        done.set_result(outcome.result)
+    else:
+        done.set_exception(outcome.error)
 
 
 def _explained(error: Exception) -> Exception:

@@ -44,6 +44,8 @@ class StopReason(StrEnum):
     REFUSALS = "refusals"
     UNREACHABLE = "unreachable"
     THROTTLED = "throttled"
+    FAILURES = "failures"
+    BUDGET = "budget"
     DISK = "disk"
 
     @property
@@ -67,6 +69,9 @@ _REMEDIES = {
     StopReason.UNREACHABLE: "check the network and WAN_BASE_URL, then run again",
     StopReason.THROTTLED: "the account stays over its rate limit; lower WAN_SUBMISSIONS_PER_SECOND"
     " or stop the other users of the key, then run again",
+    StopReason.FAILURES: "read the reasons in the table of incomplete requests; run again to go on"
+    " with the rest, with `--retry failed` to buy what failed anew",
+    StopReason.BUDGET: "nothing in flight was dropped; raise the cap that is named, then run again",
     StopReason.DISK: "free space on the data folder's disk, then run again; what was paid for is"
     " fetched then",
 }

@@ -9,12 +9,14 @@ import asyncio
 import time
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from wan_pipeline.dataset.keeper import ImageKeeper
 from wan_pipeline.dataset.store import ImageStore
 from wan_pipeline.generation.batch import recover, run_batch
+from wan_pipeline.generation.rescue import RescueFile
 from wan_pipeline.generation.terms import Clock, Ports, Terms
 from wan_pipeline.ledger.ledger import Ledger
 from wan_pipeline.prompts.request import GenerationRequest
@@ -37,6 +39,7 @@ KEY = "sk-recognisable-0123456789"
 PRICE = Decimal("0.03")
 PROFILE = "emulator"
 HURRY = 20.0
+STARTED, STARTED_S = datetime.now(UTC), time.monotonic()
 
 
 def make_request(prompt: str = "a red kite over dunes", **values: Any) -> GenerationRequest:
@@ -60,12 +63,15 @@ def make_requests(count: int, **values: Any) -> list[GenerationRequest]:
 
 
 def hurried(factor: float = HURRY) -> Clock:
-    """A clock on which waiting takes a fraction of the time; dates are true."""
+    """A clock on which waiting takes a fraction of the time; dates are true, but for the pace."""
 
     async def sleep(seconds: float) -> None:
         await asyncio.sleep(seconds / factor)
 
-    return Clock(monotonic=lambda: time.monotonic() * factor, sleep=sleep)
+    def pace_now() -> datetime:
+        return STARTED + timedelta(seconds=(time.monotonic() - STARTED_S) * factor)
+
+    return Clock(monotonic=lambda: time.monotonic() * factor, sleep=sleep, pace_now=pace_now)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -190,5 +196,6 @@ class Workbench:
             fetcher=fetcher,
             keeper=ImageKeeper(ImageStore(self.folder)),
             owner=owner,
+            rescue=stack.enter_context(RescueFile(self.folder / "rescue", owner.owner_id)),
             clock=self.clock,
         )

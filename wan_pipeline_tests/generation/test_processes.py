@@ -153,13 +153,13 @@ def test_two_batches_at_once_buy_each_request_once(
     """Both end with everything stored, whoever bought it."""
     latency = LatencyLaw(queue_max_s=1, service_median_s=100, service_sigma=0.1)
     emulator.set_plan(EmulatorPlan(speed_up=1000, latency=latency))
-    reports = [finished(process) for process in [batches.start(25), batches.start(25)]]
-    assert accepted(emulator) == sum(report["created"] for report in reports) == 25
-    assert all(report["created"] < 25 for report in reports), "the two never met"
+    reports = [finished(process) for process in [batches.start(80), batches.start(80)]]
+    assert accepted(emulator) == sum(report["created"] for report in reports) == 80
+    assert all(report["created"] < 80 for report in reports), "the two never met"
     for report in reports:
         assert report["failed"] == 0
-        assert report["done"] + report["already_stored"] == 25
-    assert bench.books().states() == ["stored"] * 25
+        assert report["done"] + report["already_stored"] == 80
+    assert bench.books().states() == ["stored"] * 80
     check_money(emulator, bench)
 
 

@@ -177,7 +177,7 @@ class Neighbour:
             ),
             owner=self.owner,
         )
-        assert standing is None
+        assert standing == self.key
 
     async def give_up(self) -> None:
         """Its account was stopped: the row is free again."""

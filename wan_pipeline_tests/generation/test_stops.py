@@ -89,7 +89,7 @@ async def test_first_refusal_of_the_account_is_the_last_request(
     async with scripted(always(reply(status, body))) as server:
         bench = Workbench(folder=tmp_path, base_url=server.url)
         report = await bench.buy(make_requests(5), form=RequestForm.AUTO)
-    assert (report.stop, report.left) == (reason, 4)
+    assert (report.stop, report.left) == (reason, 5)
     assert len(server.asked) == 1
     assert bench.books().states() == ["planned"]
     assert bench.books().reserved == 0

@@ -5,10 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import sqlalchemy as sa
 
+from wan_pipeline.ledger import schema
+from wan_pipeline.ledger.decisions import Decision, release, write_off
 from wan_pipeline.ledger.ledger import Ledger
 from wan_pipeline.ledger.records import Intention, PurchaseKey
 from wan_pipeline.ledger.states import ImageState, PurchaseState
@@ -20,6 +24,7 @@ if TYPE_CHECKING:
     from wan_pipeline.ledger.owner import Owner
 
 PROFILE = "emulator"
+LATER = datetime(2030, 1, 1, tzinfo=UTC)  # the run that bought has long ended
 
 
 class FakeTime:
@@ -66,8 +71,10 @@ class Life:
         return PurchaseKey(profile=PROFILE, request_id=request_id, attempt=1)
 
     def state(self, request_id: str = "r1") -> PurchaseState:
-        """Where it stands."""
-        return self.ledger.purchases([request_id])[request_id].state
+        """Where its first attempt stands."""
+        purchase = self.ledger.purchase(self.key(request_id))
+        assert purchase is not None
+        return purchase.state
 
     async def intend(self, request_id: str = "r1", **values: Any) -> Any:
         """Write an intent."""
@@ -81,7 +88,7 @@ class Life:
         match to:
             case PurchaseState.INTENT:
                 standing = await ledger.intend(intention(request_id), owner=by)
-                assert standing is None, standing
+                assert isinstance(standing, PurchaseKey), standing
             case PurchaseState.PLANNED:
                 await ledger.not_sent(key, by, "429")
             case PurchaseState.REFUSED:
@@ -100,6 +107,12 @@ class Life:
                 await ledger.expired(key, by, "too late")
             case PurchaseState.SUCCEEDED:
                 await self.succeed(request_id, owner=by)
+            case PurchaseState.RELEASED:
+                decision = Decision(request_id=request_id, who="mei", why="not in the console")
+                ledger.apply_now(partial(release, profile=PROFILE, decision=decision, now=LATER))
+            case PurchaseState.WRITTEN_OFF:
+                decision = Decision(request_id=request_id, who="mei", why="nobody knows")
+                ledger.apply_now(partial(write_off, profile=PROFILE, decision=decision, now=LATER))
             case PurchaseState.STORED:
                 await ledger.image(key, by, 0, ImageState.STORED, image_id="i", path="p")
 
@@ -124,9 +137,11 @@ class Life:
 
     def events(self, request_id: str = "r1") -> list[tuple[str | None, str]]:
         """Its history as (from, to)."""
-        query = "SELECT from_state, to_state FROM events WHERE request_id = ? ORDER BY seq"
+        events = schema.events.c
+        query = sa.select(events.from_state, events.to_state).order_by(events.seq)
         with self.ledger._read() as connection:
-            return [tuple(row) for row in connection.exec_driver_sql(query, (request_id,))]
+            rows = connection.execute(query.where(events.request_id == request_id))
+            return [tuple(row) for row in rows]
 
 
 S = PurchaseState
@@ -135,6 +150,8 @@ WAYS: dict[PurchaseState, list[PurchaseState]] = {
     S.INTENT: [S.INTENT],
     S.REFUSED: [S.INTENT, S.REFUSED],
     S.UNKNOWN: [S.INTENT, S.UNKNOWN],
+    S.RELEASED: [S.INTENT, S.UNKNOWN, S.RELEASED],
+    S.WRITTEN_OFF: [S.INTENT, S.UNKNOWN, S.WRITTEN_OFF],
     S.SUBMITTED: [S.INTENT, S.SUBMITTED],
     S.FAILED: [S.INTENT, S.SUBMITTED, S.FAILED],
     S.EXPIRED: [S.INTENT, S.SUBMITTED, S.EXPIRED],
@@ -149,10 +166,19 @@ def time() -> FakeTime:
     return FakeTime()
 
 
+@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
+def where(request: pytest.FixtureRequest, tmp_path: Path) -> Path | str:
+    """An empty database of each kind."""
+    if request.param == "sqlite":
+        return tmp_path / "ledger.sqlite"
+    url: str = request.getfixturevalue("postgres_url")
+    return url
+
+
 @pytest.fixture
-def ledger(tmp_path: Path, time: FakeTime) -> Iterator[Ledger]:
+def ledger(where: Path | str, time: FakeTime) -> Iterator[Ledger]:
     """An empty ledger."""
-    with Ledger(tmp_path / "ledger.sqlite", PROFILE, now=time) as ledger:
+    with Ledger(where, PROFILE, now=time) as ledger:
         yield ledger
 
 

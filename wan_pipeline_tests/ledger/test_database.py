@@ -18,6 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wan_pipeline.ledger import schema
+from wan_pipeline.ledger.columns import Usd, UtcTime
 from wan_pipeline.ledger.database import open_database
 from wan_pipeline.ledger.errors import (
     LedgerError,
@@ -34,10 +35,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from wan_pipeline.ledger.transaction import Transaction
     from wan_pipeline_tests.ledger.conftest import Life
 
 DIALECT: Any = None
-USD = schema.Usd()
+USD = Usd()
 
 
 @given(st.decimals(min_value=-(10**9), max_value=10**9, places=9))
@@ -76,7 +78,7 @@ async def test_sums_are_exact(life: Life) -> None:
 
 def test_time_keeps_its_moment_and_needs_a_zone() -> None:
     """UTC in the file, whatever zone it came in."""
-    column = schema.UtcTime()
+    column = UtcTime()
     beijing = datetime(2026, 11, 22, 15, tzinfo=timezone(timedelta(hours=8)))
     stored = column.process_bind_param(beijing, DIALECT)
     assert stored is not None
@@ -101,8 +103,8 @@ def writer(tmp_path: Path) -> Iterator[GroupCommitWriter]:
 def remember(name: str) -> Any:
     """A change that writes one row and returns its name."""
 
-    def change(connection: sa.Connection) -> str:
-        connection.execute(sa.insert(schema.info).values(key=name, value="x"))
+    def change(tx: Transaction) -> str:
+        tx.connection.execute(sa.insert(schema.info).values(key=name, value="x"))
         return name
 
     return change
@@ -111,25 +113,25 @@ def remember(name: str) -> Any:
 def remembered(writer: GroupCommitWriter) -> set[str]:
     """The rows on disk."""
     found = writer.submit(
-        lambda connection: set(connection.execute(sa.select(schema.info.c.key)).scalars())
+        lambda tx: set(tx.connection.execute(sa.select(schema.info.c.key)).scalars())
     ).result(10)
     return found - {"schema_version"}
 
 
-def refuse(_connection: sa.Connection) -> None:
+def refuse(_tx: Transaction) -> None:
     """A change that is not allowed, told before it writes."""
     raise TransitionError("not now")
 
 
-def break_(connection: sa.Connection) -> None:
+def break_(tx: Transaction) -> None:
     """A change with a mistake, found after it wrote."""
-    connection.execute(sa.insert(schema.info).values(key="half", value="x"))
+    tx.connection.execute(sa.insert(schema.info).values(key="half", value="x"))
     raise KeyError("mistake")
 
 
-def violate(connection: sa.Connection) -> None:
+def violate(tx: Transaction) -> None:
     """A change that the database refuses."""
-    connection.execute(sa.insert(schema.info).values(key="schema_version", value="twice"))
+    tx.connection.execute(sa.insert(schema.info).values(key="schema_version", value="twice"))
 
 
 @pytest.mark.parametrize(
@@ -179,15 +181,14 @@ def test_closing_commits_what_is_queued_and_then_refuses(tmp_path: Path) -> None
     engine.dispose()
 
 
-async def test_acknowledged_change_is_on_disk_for_another_connection(
-    life: Life, tmp_path: Path
+async def test_acknowledged_change_is_there_for_another_connection(
+    life: Life, where: Path | str
 ) -> None:
     """What the await returned is what a process after a crash would read."""
     await life.reach(PurchaseState.SUBMITTED)
-    with sqlite3.connect(f"file:{tmp_path}/ledger.sqlite?mode=ro", uri=True) as connection:
-        rows = connection.execute("SELECT state, task_id FROM purchases").fetchall()
-    connection.close()
-    assert rows == [("submitted", "task-of-r1")]
+    with Ledger(where, PROFILE) as other:
+        purchase = other.purchases()["r1"]
+    assert (purchase.state, purchase.task_id) == (PurchaseState.SUBMITTED, "task-of-r1")
 
 
 async def test_cancelled_waiter_does_not_undo_its_change(life: Life) -> None:

@@ -2,6 +2,7 @@
 
 import hashlib
 import statistics
+from decimal import Decimal, InvalidOperation
 from pathlib import Path
 
 import dagster as dg
@@ -15,12 +16,14 @@ from wan_pipeline.defs.progress import ProgressSink, in_log
 from wan_pipeline.defs.resources import WanResource
 from wan_pipeline.generation.planning import standing_of, unfinished_of
 from wan_pipeline.generation.progress import BatchReport
+from wan_pipeline.ledger.budget import Caps
 from wan_pipeline.ledger.ledger import Ledger
+from wan_pipeline.ledger.retries import Retry
 from wan_pipeline.prompts.plan_table import REQUESTS_FILE, iter_requests, request_ids
 from wan_pipeline.prompts.tables import REQUESTS
 from wan_pipeline.report.contact_sheet import ContactItem, contact_sheet
 from wan_pipeline.settings import DataLayout
-from wan_pipeline.wan.errors import AccountStopError
+from wan_pipeline.wan.errors import AccountStopError, ConfigurationError
 
 __all__ = ["COLUMNS", "NEVER_BUYS", "ImagesConfig", "images"]
 
@@ -45,6 +48,43 @@ class ImagesConfig(dg.Config):
         description="Whether missing images are bought. When false, only what earlier runs paid"
         " for is polled and fetched.",
     )
+    retry: list[str] = Field(
+        default=[],
+        description="What is bought again: `failed` (refused or failed for a reason that may pass),"
+        " `lost` (paid, and its result can no longer arrive). Costs money again.",
+    )
+    budget_run_usd: str | None = Field(
+        default=None, description="Cap of this run in USD, where it is lower than the settings'."
+    )
+    budget_day_usd: str | None = Field(default=None, description="The same, of this UTC day.")
+    budget_set_usd: str | None = Field(default=None, description="The same, of this prompt set.")
+    budget_total_usd: str | None = Field(default=None, description="The same, for ever.")
+
+    def caps(self) -> Caps:
+        """The run's own caps.
+
+        Raises:
+            ConfigurationError: one of them is no amount.
+        """
+        return Caps(
+            run=_usd("budget_run_usd", self.budget_run_usd),
+            day=_usd("budget_day_usd", self.budget_day_usd),
+            prompt_set=_usd("budget_set_usd", self.budget_set_usd),
+            total=_usd("budget_total_usd", self.budget_total_usd),
+        )
+
+    def retries(self) -> set[Retry]:
+        """What is bought again.
+
+        Raises:
+            ConfigurationError: a word that means nothing.
+        """
+        try:
+            return {Retry(word) for word in self.retry}
+        except ValueError as error:
+            raise ConfigurationError(
+                f"run config `retry`: {error}; use {', '.join(Retry)}. Nothing was sent"
+            ) from error
 
 
 @dg.asset(
@@ -81,12 +121,14 @@ def images(
             run_id=context.run.run_id,
             progress=sink,
             total=len(set(request_ids(requests))),
+            caps=config.caps(),
+            retry=config.retries(),
         )
     else:
         report = wan.recover(prompt_set=prompt_set, run_id=context.run.run_id, progress=sink)
     progress.finished(report)
     if report.stop is not None:
-        stop = AccountStopError(report.stop, report.stop_detail)
+        stop = AccountStopError(report.stop, _with_what_is_left(report))
         raise dg.Failure(str(stop), metadata=_counts(report), allow_retries=False) from stop
     with wan.ledger() as ledger:
         stored = standing_of(requests, ledger).images_stored
@@ -105,6 +147,27 @@ def images(
         )
 
 
+def _usd(name: str, given: str | None) -> Decimal | None:
+    """An amount from the run's configuration, where it is text so that no float rounds it."""
+    if given is None:
+        return None
+    try:
+        amount = Decimal(given)
+    except InvalidOperation:
+        amount = Decimal("NaN")
+    if not (amount.is_finite() and amount >= 0):
+        raise ConfigurationError(
+            f"run config `{name}`: {given!r} is no amount of USD; write it like 12.50. Nothing was"
+            " sent"
+        )
+    return amount
+
+
+def _with_what_is_left(report: BatchReport) -> str:
+    left = f"{report.left} requests are left, which would cost {report.left_cost_usd:f} USD"
+    return f"{report.stop_detail.rstrip(' .')}. {left}"
+
+
 def _counts(report: BatchReport) -> dict[str, dg.MetadataValue | int | float]:
     tally = report.tally
     latency = statistics.median(tally.latencies_s) if tally.latencies_s else None
@@ -117,6 +180,8 @@ def _counts(report: BatchReport) -> dict[str, dg.MetadataValue | int | float]:
         "requests_failed": tally.failed,
         "images_new": tally.images,
         "throttled": tally.throttled,
+        "requests_left": report.left,
+        "cost_of_left_usd": ui.money(report.left_cost_usd),
         "cost_usd": ui.money(tally.cost_usd),
         "median_latency_s": dg.MetadataValue.null()
         if latency is None

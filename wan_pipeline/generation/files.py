@@ -1,0 +1,55 @@
+"""Do the files of stored images still exist? Those that do not are fetched again."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from wan_pipeline.ledger.errors import TransitionError
+from wan_pipeline.ledger.records import PurchaseKey
+from wan_pipeline.ledger.states import ImageState
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from wan_pipeline.generation.progress import Tally
+    from wan_pipeline.generation.terms import Ports
+    from wan_pipeline.ledger.records import ImageRecord
+
+__all__ = ["reopen_broken"]
+
+
+async def reopen_broken(
+    ports: Ports, images: Mapping[str, Sequence[ImageRecord]], *, tally: Tally
+) -> list[PurchaseKey]:
+    """Expect stored images once more whose files are gone or damaged.
+
+    Args:
+        ports: the ledger they are written down in and the keeper that looks.
+        images: the image rows of each request; only stored ones are looked at.
+        tally: told how many there are.
+
+    Returns:
+        The purchases to fetch from, each once. One that another run fetches already is left out.
+    """
+    stored = [
+        record
+        for records in images.values()
+        for record in records
+        if record.state is ImageState.STORED
+    ]
+    problems = await asyncio.to_thread(lambda: [ports.keeper.problem_of(each) for each in stored])
+    keys: dict[PurchaseKey, None] = {}
+    for record, problem in zip(stored, problems, strict=True):
+        if problem is None:
+            continue
+        key = PurchaseKey(
+            profile=record.profile, request_id=record.request_id, attempt=record.attempt
+        )
+        try:
+            await ports.ledger.reopen(key, ports.owner, record.image_index, problem)
+        except TransitionError:
+            continue
+        tally.problems[f"fetched again: {problem}"] += 1
+        keys[key] = None
+    return list(keys)

@@ -1,0 +1,139 @@
+"""A paid task's id when the ledger cannot be written, such as on a full disk.
+
+A small file beside the ledger keeps it until the ledger can. Its room on the disk is taken before
+anything is bought, so that it can be written when nothing else can.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import asdict, dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Self, cast
+
+from wan_pipeline.ledger.decisions import Decision, adopt
+from wan_pipeline.ledger.errors import DecisionError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from wan_pipeline.generation.terms import Ports, Terms
+    from wan_pipeline.ledger.records import Purchase
+
+__all__ = ["RescueFile", "RescuedTask", "adopt_rescued"]
+
+ROOM = 256 * 1024  # bytes; about a thousand tasks
+WHO = "wan_pipeline"
+WHY = "its task id was kept in the rescue file, since the ledger could not be written"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RescuedTask:
+    """A task that is paid and that the ledger does not know yet."""
+
+    request_id: str
+    task_id: str
+
+
+class RescueFile:
+    """Lines of JSON, overwritten in place in room that was taken beforehand.
+
+    One file per owner, so that no two processes write the same one.
+
+    Args:
+        folder: of the rescue files, on the disk of the data folder.
+        owner_id: whose file is written.
+    """
+
+    def __init__(self, folder: Path, owner_id: str) -> None:
+        self._folder = folder
+        self._own = folder / f"{owner_id}.jsonl"
+
+    def __enter__(self) -> Self:
+        """Take the room. Raises OSError when the disk has none, before anything is bought."""
+        self._folder.mkdir(parents=True, exist_ok=True)
+        with self._own.open("wb") as file:
+            file.write(b"\n" * ROOM)
+            file.flush()
+            os.fsync(file.fileno())
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Give the room back, unless something in it is still needed."""
+        if not _read(self._own):
+            self._own.unlink(missing_ok=True)
+
+    def note(self, task: RescuedTask) -> None:
+        """Keep a task; on disk when this returns. Raises OSError when that fails."""
+        _write(self._own, [*_read(self._own), task])
+
+    def tasks(self) -> list[RescuedTask]:
+        """Those of all runs that the ledger may not know."""
+        return [task for path in sorted(self._folder.glob("*.jsonl")) for task in _read(path)]
+
+    def forget(self, task: RescuedTask) -> None:
+        """The ledger knows it now."""
+        for path in sorted(self._folder.glob("*.jsonl")):
+            tasks = _read(path)
+            if task in tasks:
+                tasks.remove(task)
+                if tasks or path == self._own:
+                    _write(path, tasks)
+                else:
+                    path.unlink()
+
+
+async def adopt_rescued(ports: Ports, terms: Terms) -> list[Purchase]:
+    """Give the ledger what an earlier run could only keep in its rescue file.
+
+    Returns:
+        The purchases, submitted and this run's now.
+    """
+    tasks = ports.rescue.tasks()
+    if not tasks:
+        return []
+    # An intent of a dead run becomes unknown, which is what can be adopted.
+    await ports.ledger.take_over(ports.owner, [task.request_id for task in tasks])
+    adopted: list[Purchase] = []
+    for task in tasks:
+        decision = Decision(request_id=task.request_id, who=WHO, why=WHY)
+        change = partial(
+            adopt,
+            profile=terms.profile,
+            decision=decision,
+            task_id=task.task_id,
+            lifetime_s=terms.result_lifetime_s,
+            owner=ports.owner,
+            now=ports.ledger.now(),
+        )
+        try:
+            before = await ports.ledger.apply(change)
+        except DecisionError:
+            purchase = ports.ledger.purchases([task.request_id]).get(task.request_id)
+            if purchase is None or purchase.task_id != task.task_id:
+                continue  # its run still lives, or a person decided otherwise: it stays noted
+        else:
+            purchase = ports.ledger.purchase(before.key)
+            if purchase is not None:
+                adopted.append(purchase)
+        ports.rescue.forget(task)
+    return adopted
+
+
+def _read(path: Path) -> list[RescuedTask]:
+    try:
+        lines = path.read_bytes().split(b"\n")
+    except FileNotFoundError:
+        return []
+    found = [cast("dict[str, str]", json.loads(line)) for line in lines if line]
+    return [RescuedTask(request_id=each["request_id"], task_id=each["task_id"]) for each in found]
+
+
+def _write(path: Path, tasks: list[RescuedTask]) -> None:
+    lines = [json.dumps(asdict(task)).encode() for task in tasks]
+    data = b"\n".join([*lines, b""])
+    with path.open("r+b") as file:
+        file.write(data + b"\n" * max(ROOM - len(data), 0))
+        file.flush()
+        os.fsync(file.fileno())

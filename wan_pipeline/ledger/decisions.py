@@ -1,0 +1,197 @@
+"""What a person may decide about a purchase whose outcome no machine can find out.
+
+An unknown create is never sent again by a machine. A person who looked into the provider's console
+says what became of it; who and why is in the history for ever.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from decimal import Decimal
+from typing import TYPE_CHECKING
+
+import sqlalchemy as sa
+
+from wan_pipeline.ledger import schema
+from wan_pipeline.ledger.changes import holder_of_task, latest, move
+from wan_pipeline.ledger.errors import DecisionError
+from wan_pipeline.ledger.records import PurchaseKey
+from wan_pipeline.ledger.recovery import OWNER_COLUMNS, owner_alive
+from wan_pipeline.ledger.states import PurchaseState
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from wan_pipeline.ledger.owner import Owner
+    from wan_pipeline.ledger.records import Purchase
+    from wan_pipeline.ledger.transaction import Transaction
+
+__all__ = ["Decision", "adopt", "release", "write_off"]
+
+ZERO = Decimal(0)
+WRITTEN_OFF = "written_off"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decision:
+    """Who decided, and why; both are kept.
+
+    Attributes:
+        request_id: the request, whole.
+        who: the person, or the program on whose word.
+        why: the reason, in their words.
+    """
+
+    request_id: str
+    who: str
+    why: str
+
+
+def adopt(
+    tx: Transaction,
+    profile: str,
+    decision: Decision,
+    *,
+    task_id: str,
+    lifetime_s: float,
+    owner: Owner,
+    now: datetime,
+) -> Purchase:
+    """The task was found: the purchase is `submitted` and the next run fetches its images.
+
+    Its deadline counts from the intent, since the task cannot be older.
+
+    Raises:
+        DecisionError: it is neither unknown nor written off, or the task is another request's.
+    """
+    allowed = (PurchaseState.UNKNOWN, PurchaseState.WRITTEN_OFF)
+    purchase = _decidable(tx, profile, decision, allowed=allowed)
+    holder = holder_of_task(tx.connection, profile, task_id)
+    if holder is not None:
+        raise DecisionError(
+            f"task {task_id} already belongs to request {holder.request_id}; one task is the"
+            " result of one request. Look up the task's id again; nothing was changed"
+        )
+    move(
+        tx,
+        purchase.key,
+        PurchaseState.SUBMITTED,
+        owner_id=purchase.owner_id,
+        give_to=owner.owner_id,
+        now=now,
+        detail=f"adopted task {task_id}: {decision.why}",
+        who=decision.who,
+        task_id=task_id,
+        submitted_at=purchase.created_at,
+        deadline_at=purchase.created_at + timedelta(seconds=lifetime_s),
+        error_message=None,
+        reserved_usd=purchase.price_usd * purchase.n,
+        cost_usd=None,
+        cost_source=None,
+    )
+    return purchase
+
+
+def release(tx: Transaction, profile: str, decision: Decision, *, now: datetime) -> Purchase:
+    """No task was made: the price is free again and the next run makes a new attempt.
+
+    Raises:
+        DecisionError: it is not unknown, or the run that bought it still works.
+    """
+    purchase = _decidable(tx, profile, decision, allowed=(PurchaseState.UNKNOWN,))
+    _refuse_while_working(tx, purchase, now)
+    move(
+        tx,
+        purchase.key,
+        PurchaseState.RELEASED,
+        owner_id=purchase.owner_id,
+        now=now,
+        detail=decision.why,
+        who=decision.who,
+        reserved_usd=ZERO,
+    )
+    fresh = PurchaseKey(
+        profile=profile, request_id=purchase.request_id, attempt=purchase.attempt + 1
+    )
+    tx.connection.execute(
+        sa.insert(schema.purchases).values(
+            profile=profile,
+            request_id=fresh.request_id,
+            attempt=fresh.attempt,
+            state=PurchaseState.PLANNED.value,
+            request=purchase.request,
+            n=purchase.n,
+            bought_by_set=purchase.bought_by_set,
+            run_id=purchase.run_id,
+            code_version=purchase.code_version,
+            dialect=purchase.dialect,
+            price_usd=purchase.price_usd,
+            reserved_usd=ZERO,
+            created_at=now,
+        )
+    )
+    tx.append_event(
+        fresh,
+        now=now,
+        from_state=None,
+        to_state=PurchaseState.PLANNED,
+        detail=f"attempt {purchase.attempt} was released",
+        who=decision.who,
+    )
+    return purchase
+
+
+def write_off(tx: Transaction, profile: str, decision: Decision, *, now: datetime) -> Purchase:
+    """Nobody can find out: its price counts as spent, and it is not bought again by itself.
+
+    Raises:
+        DecisionError: it is not unknown, or the run that bought it still works.
+    """
+    purchase = _decidable(tx, profile, decision, allowed=(PurchaseState.UNKNOWN,))
+    _refuse_while_working(tx, purchase, now)
+    move(
+        tx,
+        purchase.key,
+        PurchaseState.WRITTEN_OFF,
+        owner_id=purchase.owner_id,
+        now=now,
+        detail=decision.why,
+        who=decision.who,
+        reserved_usd=ZERO,
+        cost_usd=purchase.reserved_usd,
+        cost_source=WRITTEN_OFF,
+    )
+    return purchase
+
+
+def _decidable(
+    tx: Transaction, profile: str, decision: Decision, *, allowed: tuple[PurchaseState, ...]
+) -> Purchase:
+    purchase = latest(tx.connection, profile, decision.request_id)
+    if purchase is None:
+        raise DecisionError(
+            f"the ledger of profile {profile} knows no request {decision.request_id};"
+            " `wan ledger show --state unknown` lists those that need a decision"
+        )
+    if purchase.state not in allowed:
+        raise DecisionError(
+            f"request {decision.request_id} is {purchase.state.value}, and only a request that is"
+            f" {' or '.join(state.value for state in allowed)} can be decided this way. Nothing was"
+            " changed; `wan ledger show --state unknown` lists what needs a decision"
+        )
+    return purchase
+
+
+def _refuse_while_working(tx: Transaction, purchase: Purchase, now: datetime) -> None:
+    """A create of a live run may still be answered, and would find its purchase given away."""
+    row = tx.connection.execute(
+        sa.select(schema.owners.c.owner_id, schema.owners.c.run_id, *OWNER_COLUMNS).where(
+            schema.owners.c.owner_id == purchase.owner_id
+        )
+    ).one_or_none()
+    if row is not None and owner_alive(row, now):
+        raise DecisionError(
+            f"run {purchase.run_id}, which sent request {purchase.request_id}, is still at work."
+            " Wait until it ends, then decide; nothing was changed"
+        )
