@@ -151,9 +151,13 @@ def test_two_batches_at_once_buy_each_request_once(
     emulator: RunningEmulator, bench: Workbench, batches: Batches
 ) -> None:
     """Both end with everything stored, whoever bought it."""
-    latency = LatencyLaw(queue_max_s=1, service_median_s=100, service_sigma=0.1)
-    emulator.set_plan(EmulatorPlan(speed_up=1000, latency=latency))
-    reports = [finished(process) for process in [batches.start(80), batches.start(80)]]
+    slow = LatencyLaw(queue_max_s=1, service_median_s=3000, service_sigma=0.01)
+    emulator.set_plan(EmulatorPlan(speed_up=1000, latency=slow))
+    processes = [batches.start(80), batches.start(80)]
+    wait_until(lambda: owners(bench) == 2)  # the first tasks last until both are at work
+    quick = LatencyLaw(queue_max_s=1, service_median_s=100, service_sigma=0.1)
+    emulator.set_plan(EmulatorPlan(speed_up=1000, latency=quick))
+    reports = [finished(process) for process in processes]
     assert accepted(emulator) == sum(report["created"] for report in reports) == 80
     assert all(report["created"] < 80 for report in reports), "the two never met"
     for report in reports:
