@@ -78,6 +78,7 @@ class _Batch:
     stop: Stop = field(default_factory=Stop)
     left: int = 0
     left_images: int = 0
+    place_taken: bool = False  # at the provider, for the next request
     seen: set[str] = field(default_factory=set)
     foreign: dict[str, GenerationRequest] = field(default_factory=dict)
     buying: set[asyncio.Task[None]] = field(default_factory=set)
@@ -217,38 +218,71 @@ class _Batch:
             lost = self.ports.ledger.lost_images(request_ids)
             self.progress.update(self.tally)
             for request_id, request in chunk:
-                purchase = standing.get(request_id)
-                if purchase is None or purchase.state is PurchaseState.PLANNED:
-                    await self._buy_one(group, request)
-                elif request_id in taken:
+                if request_id in taken:
                     continue
-                elif self.terms.retry.allows(purchase, lost=request_id in lost):
+                purchase, is_lost = standing.get(request_id), request_id in lost
+                if purchase is None or self._may_buy(purchase, lost=is_lost):
                     await self._buy_one(group, request)
-                elif purchase.state.unfinished:
-                    self.foreign[request_id] = request
                 else:
-                    self._settle(purchase, lost=request_id in lost)
+                    self._settle_or_await(purchase, request, lost=is_lost)
         await self._bought()
 
     async def _bought(self) -> None:
-        """Wait until every create begun has its outcome."""
+        """Give back a place that nobody needs, and wait until every create has its outcome."""
+        if self.place_taken:
+            self.place_taken = False
+            await self.window.leave()
         if self.buying:
             await asyncio.wait(set(self.buying))
 
     async def _buy_one(self, group: asyncio.TaskGroup, request: GenerationRequest) -> None:
         """Start buying; the first ones go alone, until one proves that we are understood."""
-        if not self.stop:
-            await self.window.enter()
-            if self.stop:
-                await self.window.leave()
+        await self._enter()
         if self.stop:
             self._leave(request)
             return
+        if self._bought_meanwhile(request):
+            return
+        self.place_taken = False
         buying = group.create_task(self._submit(group, request))
         self.buying.add(buying)
         buying.add_done_callback(self.buying.discard)
         if not self.submitter.understood:
             await asyncio.wait([buying])
+
+    async def _enter(self) -> None:
+        """Take a place at the provider, unless one is taken already or there is no use in it."""
+        if not self.stop and not self.place_taken:
+            await self.window.enter()
+            self.place_taken = True
+
+    def _bought_meanwhile(self, request: GenerationRequest) -> bool:
+        """Whether another run was faster while we waited; then the place is the next request's."""
+        request_id = request.request_id
+        purchase = self.ports.ledger.purchases([request_id]).get(request_id)
+        if purchase is None or self._may_buy(purchase):
+            return False
+        self._settle_or_await(purchase, request)
+        return True
+
+    def _may_buy(self, purchase: Purchase, *, lost: bool | None = None) -> bool:
+        """Whether what stands leaves room for an intent; lost images are looked up when None."""
+        if purchase.state is PurchaseState.PLANNED:
+            return True
+        if lost is None:
+            lost = bool(self.ports.ledger.lost_images([purchase.request_id]))
+        return self.terms.retry.allows(purchase, lost=lost)
+
+    def _settle_or_await(
+        self, purchase: Purchase, request: GenerationRequest, *, lost: bool | None = None
+    ) -> None:
+        """Another run's: wait for its end, or count it when it has ended."""
+        if purchase.state.unfinished:
+            self.foreign[purchase.request_id] = request
+            return
+        if lost is None:
+            lost = bool(self.ports.ledger.lost_images([purchase.request_id]))
+        self._settle(purchase, lost=lost)
 
     def _leave(self, request: GenerationRequest) -> None:
         """Count a request that the stop kept from being bought."""
@@ -270,10 +304,8 @@ class _Batch:
                 self._leave(request)
             elif bought is NotBought.RECORDED:
                 self.tally.failed += 1
-            elif bought.state.unfinished:
-                self.foreign[request.request_id] = request
             else:
-                self._settle(bought)
+                self._settle_or_await(bought, request)
         self.progress.update(self.tally)
 
     # --- following ---
