@@ -80,7 +80,7 @@ class Life:
         """Write an intent."""
         return await self.ledger.intend(intention(request_id, **values), owner=self.owner)
 
-    async def go(
+    async def go(  # noqa: C901  one arm per state
         self, to: PurchaseState, request_id: str = "r1", owner: Owner | None = None
     ) -> None:
         """Make one move, allowed or not, by the public method for it."""
@@ -107,14 +107,16 @@ class Life:
                 await ledger.expired(key, by, "too late")
             case PurchaseState.SUCCEEDED:
                 await self.succeed(request_id, owner=by)
-            case PurchaseState.RELEASED:
-                decision = Decision(request_id=request_id, who="mei", why="not in the console")
-                ledger.apply_now(partial(release, profile=PROFILE, decision=decision, now=LATER))
-            case PurchaseState.WRITTEN_OFF:
-                decision = Decision(request_id=request_id, who="mei", why="nobody knows")
-                ledger.apply_now(partial(write_off, profile=PROFILE, decision=decision, now=LATER))
+            case PurchaseState.RELEASED | PurchaseState.WRITTEN_OFF:
+                self.decide(to, request_id)
             case PurchaseState.STORED:
                 await ledger.image(key, by, 0, ImageState.STORED, image_id="i", path="p")
+
+    def decide(self, to: PurchaseState, request_id: str = "r1") -> None:
+        """A person gives an unknown up, either way."""
+        decision = Decision(request_id=request_id, who="mei", why="looked into the console")
+        change = release if to is PurchaseState.RELEASED else write_off
+        self.ledger.apply_now(partial(change, profile=PROFILE, decision=decision, now=LATER))
 
     async def succeed(
         self, request_id: str = "r1", *, images: int = 1, owner: Owner | None = None
