@@ -7,8 +7,13 @@ part of it, only the name of the variable that holds the key.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from decimal import Decimal
 from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from wan_pipeline.wan.prices import price_of
+
+if TYPE_CHECKING:
+    from decimal import Decimal
 
 __all__ = ["PROFILES", "Limits", "Profile", "ProfileName", "RequestForm"]
 
@@ -81,8 +86,8 @@ PROFILES: dict[ProfileName, Profile] = {
         base_url=None,
         key_variable="WAN_EMULATOR_API_KEY",
         first_form=RequestForm.FLAT,
-        price_usd=Decimal("0.03"),
-        price_source="Alibaba Cloud Model Studio, international, 2026-11",
+        price_usd=price_of(MODEL).usd_per_image,
+        price_source=price_of(MODEL).spoken,
     ),
     ProfileName.VTRIX: Profile(
         name=ProfileName.VTRIX,

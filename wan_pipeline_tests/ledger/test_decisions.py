@@ -1,0 +1,160 @@
+"""Adopt, release, write off: what a person decides about an unknown, and what stays of it."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from decimal import Decimal
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import sqlalchemy as sa
+
+from wan_pipeline.ledger import schema
+from wan_pipeline.ledger.decisions import Decision, adopt, release, write_off
+from wan_pipeline.ledger.errors import DecisionError, TransitionError
+from wan_pipeline.ledger.records import Purchase, PurchaseKey
+from wan_pipeline.ledger.states import PurchaseState
+from wan_pipeline_tests.ledger.conftest import LATER, PROFILE, intention
+
+if TYPE_CHECKING:
+    from wan_pipeline_tests.ledger.conftest import Life
+
+S = PurchaseState
+WHY = "looked into the console at 9:00"
+
+
+def decide(life: Life, what: Any, request_id: str = "r1", **values: Any) -> Any:
+    """Carry a decision out, long after the run that bought has ended."""
+    decision = Decision(request_id=request_id, who="mei", why=WHY)
+    if what is adopt:
+        given = {"owner": life.owner, "lifetime_s": 3600.0, "task_id": "found"}
+        values = {**given, **values}
+    change = partial(what, profile=PROFILE, decision=decision, **{"now": LATER, **values})
+    return life.ledger.apply_now(change)
+
+
+def history(life: Life, request_id: str = "r1") -> list[tuple[int, str, str | None, str | None]]:
+    """Its events: attempt, state, who, why."""
+    events = schema.events.c
+    query = sa.select(events.attempt, events.to_state, events.who, events.detail)
+    with life.ledger._read() as connection:
+        rows = connection.execute(query.where(events.request_id == request_id).order_by(events.seq))
+        return [tuple(row) for row in rows]
+
+
+async def test_adopted_task_is_followed_like_any_other(life: Life) -> None:
+    """Submitted, reserved, and with the deadline of a task as old as its intent."""
+    await life.reach(S.UNKNOWN)
+    intended = life.time.now
+    decide(life, adopt)
+    purchase = life.ledger.purchases()["r1"]
+    assert (purchase.state, purchase.task_id) == (S.SUBMITTED, "found")
+    assert purchase.deadline_at == intended + timedelta(hours=1)
+    assert life.ledger.committed() == Decimal("0.03")
+    assert history(life)[-1] == (1, "submitted", "mei", f"adopted task found: {WHY}")
+    await life.succeed()
+    await life.go(S.STORED)
+    assert life.ledger.spent() == Decimal("0.03")
+
+
+async def test_released_request_is_bought_anew_once(life: Life) -> None:
+    """Its price is free, its first attempt stays on record, the second one is the next run's."""
+    await life.reach(S.UNKNOWN)
+    decide(life, release)
+    assert life.ledger.committed() == 0
+    assert life.ledger.purchases()["r1"].attempt == 2
+    assert life.state() is S.RELEASED
+    assert await life.intend() == PurchaseKey(profile=PROFILE, request_id="r1", attempt=2)
+    assert isinstance(await life.intend(), Purchase)
+    assert history(life) == [
+        (1, "intent", None, "form flat, reserved 0.03 USD"),
+        (1, "unknown", None, "timeout"),
+        (1, "released", "mei", WHY),
+        (2, "planned", "mei", "attempt 1 was released"),
+        (2, "intent", None, "form flat, reserved 0.03 USD"),
+    ]
+
+
+async def test_written_off_price_counts_as_spent(life: Life) -> None:
+    """And nothing is bought in its place."""
+    await life.reach(S.UNKNOWN)
+    decide(life, write_off)
+    purchase = life.ledger.purchases()["r1"]
+    assert (purchase.cost_usd, purchase.cost_source) == (Decimal("0.03"), "written_off")
+    assert life.ledger.reserved() == 0
+    assert life.ledger.committed() == life.ledger.spent() == Decimal("0.03")
+    assert isinstance(await life.intend(), Purchase)
+    assert history(life)[-1] == (1, "written_off", "mei", WHY)
+
+
+async def test_written_off_task_that_turns_up_is_adopted(life: Life) -> None:
+    """What was counted as spent becomes what it costs."""
+    await life.reach(S.WRITTEN_OFF)
+    decide(life, adopt)
+    assert life.ledger.spent() == 0
+    assert life.ledger.committed() == life.ledger.reserved() == Decimal("0.03")
+    await life.succeed()
+    assert life.ledger.committed() == life.ledger.spent() == Decimal("0.03")
+
+
+@pytest.mark.parametrize("decided", [S.RELEASED, S.WRITTEN_OFF])
+async def test_late_answer_after_a_decision_is_not_lost(decided: PurchaseState, life: Life) -> None:
+    """The task exists after all: it is followed, and its money is counted again."""
+    await life.reach(decided)
+    await life.ledger.submitted(life.key(), life.owner, task_id="late", lifetime_s=60)
+    assert life.state() is S.SUBMITTED
+    assert life.ledger.reserved() == Decimal("0.03")
+    await life.succeed()
+    assert life.ledger.committed() == life.ledger.spent() == Decimal("0.03")
+
+
+@pytest.mark.parametrize("what", [adopt, release, write_off])
+@pytest.mark.parametrize("state", [state for state in S if state is not S.UNKNOWN])
+async def test_only_an_unknown_needs_a_decision(
+    state: PurchaseState, what: Any, life: Life
+) -> None:
+    """Anything else is refused and changes nothing."""
+    if (state, what) == (S.WRITTEN_OFF, adopt):
+        return
+    await life.reach(state)
+    before = life.ledger.purchases(), life.events(), life.ledger.committed()
+    with pytest.raises(DecisionError, match="Nothing was"):
+        decide(life, what)
+    assert (life.ledger.purchases(), life.events(), life.ledger.committed()) == before
+
+
+@pytest.mark.parametrize("what", [adopt, release, write_off])
+def test_request_that_the_ledger_does_not_know_is_refused(what: Any, life: Life) -> None:
+    """A typing mistake."""
+    with pytest.raises(DecisionError, match="knows no request nonsense"):
+        decide(life, what, "nonsense")
+
+
+@pytest.mark.parametrize("what", [release, write_off])
+async def test_unknown_of_a_run_at_work_is_not_given_away(what: Any, life: Life) -> None:
+    """Its create may still be answered."""
+    await life.reach(S.UNKNOWN)
+    with pytest.raises(DecisionError, match="still at work"):
+        decide(life, what, now=life.time.now)
+    assert life.state() is S.UNKNOWN
+
+
+async def test_task_of_another_request_is_not_adopted(life: Life) -> None:
+    """One task is the result of one purchase."""
+    await life.reach(S.UNKNOWN)
+    await life.reach(S.SUBMITTED, "r2")
+    with pytest.raises(DecisionError, match="belongs to request r2"):
+        decide(life, adopt, task_id="task-of-r2")
+    assert life.state() is S.UNKNOWN
+
+
+async def test_adopted_purchase_is_no_longer_its_buyer_s(life: Life) -> None:
+    """A run that comes back to life finds it taken, and its row is right all the same."""
+    with life.ledger.owner("slow run") as slow:
+        await life.ledger.intend(intention(), owner=slow)
+        await life.ledger.unknown(life.key(), slow, "timeout")
+        decide(life, adopt)
+        with pytest.raises(TransitionError):
+            await life.ledger.submitted(life.key(), slow, task_id="late", lifetime_s=60)
+    assert life.ledger.purchases()["r1"].task_id == "found"
