@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import heapq
 import itertools
 import tempfile
@@ -12,18 +13,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import sqlalchemy as sa
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from wan_pipeline.generation.pacing import SAFE_SHARE, Pacer, Window
 from wan_pipeline.generation.polling import PollSchedule
+from wan_pipeline.ledger import schema
 from wan_pipeline.ledger.account import AccountLimits
 from wan_pipeline.ledger.ledger import Ledger
+from wan_pipeline.ledger.owner import Owner
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-    from wan_pipeline.ledger.owner import Owner
 
 STEP_S = round(1e6 / (5.0 * SAFE_SHARE)) / 1e6
 EPOCH = datetime(2026, 11, 22, tzinfo=UTC)
@@ -329,6 +331,25 @@ async def test_room_of_an_owner_that_ended_is_free(scene: Scene) -> None:
         assert not entering.done()
     await scene.clock.wake()
     assert entering.done()
+
+
+@pytest.mark.parametrize(("lease_s", "free"), [(-1.0, True), (60.0, False)])
+async def test_room_of_another_machine_comes_back_by_lease(
+    lease_s: float, free: bool, scene: Scene
+) -> None:
+    """Nobody here can see whether its process lives; its lease tells."""
+    far = dataclasses.replace(Owner.of_this_process("far"), machine="another machine")
+    row = dataclasses.asdict(far) | {
+        "lease_expires_at": scene.ledger.now() + timedelta(seconds=lease_s)
+    }
+    await scene.ledger.apply(
+        lambda tx: tx.connection.execute(sa.insert(schema.owners).values(**row))
+    )
+    await Window(AccountLimits(scene.ledger, far), 1, sleep=scene.clock.sleep).enter()
+    entering = asyncio.ensure_future(scene.window(1).enter())
+    await scene.clock.settle()
+    assert entering.done() is free
+    entering.cancel()
 
 
 async def test_cancelled_entry_takes_no_place(scene: Scene) -> None:
