@@ -14,8 +14,10 @@ from wan_pipeline.defs.assets.image_metadata import image_metadata
 from wan_pipeline.defs.assets.images import images
 from wan_pipeline.defs.assets.plan import plan
 from wan_pipeline.defs.assets.prompts import prompts
+from wan_pipeline.defs.assets.spend import spend
 from wan_pipeline.defs.automation import jobs, schedules, sensors
 from wan_pipeline.defs.checks import checks
+from wan_pipeline.defs.money_checks import money_checks
 from wan_pipeline.defs.progress import ProgressSink
 from wan_pipeline.defs.resources import WanResource
 from wan_pipeline.settings import Settings
@@ -36,8 +38,8 @@ def build_defs(
         resources: replacements, by resource name.
     """
     return dg.Definitions(
-        assets=[prompts, plan, images, image_metadata, gallery],
-        asset_checks=checks,
+        assets=[prompts, plan, images, image_metadata, gallery, spend],
+        asset_checks=[*checks, *money_checks],
         jobs=jobs,
         schedules=schedules,
         sensors=[

@@ -7,9 +7,12 @@ prompt file.
 import dagster as dg
 
 from wan_pipeline.defs.assets.images import NEVER_BUYS
+from wan_pipeline.defs.assets.spend import LAST_EVENT
 from wan_pipeline.defs.partitions import prompt_sets
 from wan_pipeline.defs.resources import WanResource
 from wan_pipeline.generation.planning import PLAN_FILE, Plan, standing_of
+from wan_pipeline.ledger.review import unfinished
+from wan_pipeline.ledger.snapshot import snapshot
 from wan_pipeline.prompts.errors import UnreadablePromptFileError
 from wan_pipeline.prompts.plan_table import REQUESTS_FILE
 from wan_pipeline.prompts.sets import scan
@@ -17,10 +20,12 @@ from wan_pipeline.prompts.sets import scan
 __all__ = ["jobs", "schedules", "sensors"]
 
 BUILT = dg.AssetSelection.assets("images", "image_metadata", "gallery")
+# Has no partitions: in a run for one prompt set it ignores the set and covers them all.
+SPEND = dg.AssetSelection.assets("spend")
 
 build_dataset = dg.define_asset_job(
     "build_dataset",
-    selection=dg.AssetSelection.assets("prompts", "plan") | BUILT,
+    selection=dg.AssetSelection.assets("prompts", "plan") | BUILT | SPEND,
     description="Validate, plan, buy what is missing, and show one prompt set. Spends money.",
 )
 plan_only = dg.define_asset_job(
@@ -30,17 +35,23 @@ plan_only = dg.define_asset_job(
 )
 recover = dg.define_asset_job(
     "recover",
-    selection=BUILT.without_checks(),
+    selection=BUILT.without_checks() | SPEND,
     config={"ops": {"images": {"config": {"create": False}}}},
     tags=NEVER_BUYS,
     description="Poll and fetch what interrupted runs paid for. Never buys.",
 )
 publish = dg.define_asset_job(
     "publish",
-    selection=dg.AssetSelection.assets("image_metadata", "gallery"),
-    description="Rebuild metadata and gallery of one prompt set from what is stored. Free.",
+    selection=dg.AssetSelection.assets("image_metadata", "gallery") | SPEND,
+    description="Rebuild metadata, gallery and spend page of one prompt set from what is stored."
+    " Free.",
 )
-jobs = [build_dataset, plan_only, recover, publish]
+report_spend = dg.define_asset_job(
+    "report_spend",
+    selection=SPEND,
+    description="Export the ledger, draw the page about money, and check both. Free.",
+)
+jobs = [build_dataset, plan_only, recover, publish, report_spend]
 
 
 @dg.sensor(
@@ -126,8 +137,32 @@ def hourly_recovery(
     return [_run(context, name) for name in sets] or dg.SkipReason("nothing is unfinished")
 
 
+@dg.schedule(
+    job=report_spend,
+    cron_schedule="30 * * * *",  # after the hour's recovery
+    execution_timezone="UTC",
+    description="Draws the page about money anew when the ledger has changed or something is still"
+    " to be fetched. Free.",
+)
+def hourly_spend(
+    context: dg.ScheduleEvaluationContext, wan: WanResource
+) -> dg.RunRequest | dg.SkipReason:
+    """One report, unless it would say the same as the last one."""
+    if not wan.settings().has_ledger:
+        return dg.SkipReason("nothing was bought yet")
+    last = context.instance.get_latest_materialization_event(dg.AssetKey("spend"))
+    told = last.asset_materialization if last is not None else None
+    with wan.ledger() as ledger, snapshot(ledger) as view:
+        # What is unfinished comes nearer to its deadline, whether or not anything is written.
+        if told is not None and not unfinished(view):
+            shown = told.metadata.get(LAST_EVENT)
+            if shown is not None and shown.value == view.last_event:
+                return dg.SkipReason("nothing has happened since the last report")
+    return dg.RunRequest(run_key=context.scheduled_execution_time.isoformat())
+
+
 sensors = [new_prompt_files]
-schedules = [daily_plan, nightly_build, hourly_recovery]
+schedules = [daily_plan, nightly_build, hourly_recovery, hourly_spend]
 
 
 def _registered(context: dg.ScheduleEvaluationContext, wan: WanResource) -> list[str]:

@@ -13,15 +13,14 @@ import hashlib
 import json
 import os
 from dataclasses import dataclass, field
-from importlib.resources import files
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from wan_pipeline.dataset.atomic import write_atomic
+from wan_pipeline.report.pages import asset, environment, usd
 from wan_pipeline.report.thumbnails import THUMBNAIL_WIDTH_PX
 
 if TYPE_CHECKING:
@@ -190,13 +189,13 @@ def write_gallery(
 
 def _render(cards: list[dict[str, Any]], *, left_out: int, summary: GallerySummary) -> str:
     """Fill the template."""
-    script = _asset("gallery.js")
+    script = asset("gallery.js")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii")
     sizes: dict[str, int] = {}
     for card in cards:
         sizes[card["size"]] = sizes.get(card["size"], 0) + 1
     return (
-        _environment()
+        environment()
         .get_template("gallery.html.j2")
         .render(
             cards=cards,
@@ -206,30 +205,11 @@ def _render(cards: list[dict[str, Any]], *, left_out: int, summary: GallerySumma
             absent=summary.absent[:_MAX_ABSENT],
             absent_left_out=max(0, len(summary.absent) - _MAX_ABSENT),
             data=_json_for_html([card["details"] for card in cards]),
-            style=Markup(_asset("gallery.css")),  # noqa: S704  ours, from the package
+            style=Markup(asset("gallery.css")),  # noqa: S704  ours, from the package
             script=Markup(script),  # noqa: S704  ours, from the package
             script_digest=digest,
         )
     )
-
-
-def _environment() -> Environment:
-    """Return the template environment: escapes everything, and fails on a misspelt name."""
-    environment = Environment(
-        loader=PackageLoader("wan_pipeline.report"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["usd"] = _usd
-    environment.filters["count"] = "{:,}".format
-    return environment
-
-
-def _asset(name: str) -> str:
-    """Read a style or script that goes into the page as it is."""
-    return (files("wan_pipeline.report") / "templates" / name).read_text("utf-8")
 
 
 def _card(row: GalleryRow, *, out_dir: Path, data_root: Path) -> dict[str, Any]:
@@ -255,7 +235,7 @@ def _card(row: GalleryRow, *, out_dir: Path, data_root: Path) -> dict[str, Any]:
             "seed": str(row.seed),
             "seedSource": row.seed_source,
             "place": f"{row.image_index + 1} of {row.n}",
-            "cost": _usd(row.cost_usd),
+            "cost": usd(row.cost_usd),
             "columns": [[name, _plain(value)] for name, value in row.prompt_columns.items()],
         },
     }
@@ -270,12 +250,6 @@ def _link(path: str, *, out_dir: Path, data_root: Path) -> str:
 def _plain(value: object) -> str:
     """Return a prompt column's value as text."""
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
-
-
-def _usd(amount: Decimal) -> str:
-    """Return dollars with at least two decimals and no further trailing zeros."""
-    whole, _, decimals = f"{amount:f}".partition(".")
-    return f"${int(whole):,}.{decimals.rstrip('0').ljust(2, '0')}"
 
 
 def _json_for_html(value: object) -> Markup:

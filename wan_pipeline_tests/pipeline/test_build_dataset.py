@@ -15,10 +15,11 @@ COST = 0.21
 
 
 def test_one_run_materializes_the_whole_graph(built: Built) -> None:
-    """All five assets, in order, in one green run."""
+    """All five assets of the set, in order, and what everything costs, in one green run."""
     assert built.first.outcome.success
-    assert list(built.first.materialized) == list(ASSETS)
-    assert [made.partition for made in built.first.materialized.values()] == ["small"] * 5
+    made = {name: each.partition for name, each in built.first.materialized.items()}
+    assert made.pop("spend") is None
+    assert list(made.items()) == [(name, "small") for name in ASSETS]
 
 
 def test_the_provider_was_asked_once_per_purchase(built: Built) -> None:
@@ -68,6 +69,21 @@ def test_a_second_run_sends_nothing_and_changes_nothing(built: Built) -> None:
         ),
         ("image_metadata", {"dagster/row_count": 9, "requests": REQUESTS, "cost_usd": COST}),
         ("gallery", {"dagster/row_count": 9, "thumbnails_failed": 0, "cost_usd": COST}),
+        (
+            "spend",
+            {
+                "dagster/row_count": REQUESTS,
+                "spent_usd": COST,
+                "reserved_usd": 0.0,
+                "unknown": 0,
+                "purchases_stored": REQUESTS,
+                "purchases_unknown": 0,
+                "images_stored": IMAGES,
+                "images_lost": 0,
+                "costs_that_are_not_the_price": 0,
+                "image_rows": IMAGES,
+            },
+        ),
     ],
 )
 def test_counts_and_cost_are_numbers(built: Built, asset: str, told: dict[str, float]) -> None:
@@ -81,7 +97,7 @@ def columns_of(metadata: dict[str, Any]) -> set[str]:
     return {column.name for column in metadata["dagster/column_schema"].columns}
 
 
-@pytest.mark.parametrize("asset", ASSETS)
+@pytest.mark.parametrize("asset", [*ASSETS, "spend"])
 def test_every_asset_tells_its_columns(built: Built, asset: str) -> None:
     """A column schema with a type for every column."""
     schema = built.first.metadata[asset]["dagster/column_schema"]
@@ -89,7 +105,7 @@ def test_every_asset_tells_its_columns(built: Built, asset: str) -> None:
     assert all(column.type for column in schema.columns)
 
 
-@pytest.mark.parametrize("asset", ASSETS[1:])
+@pytest.mark.parametrize("asset", [*ASSETS[1:], "spend"])
 def test_column_lineage_names_columns_that_exist(built: Built, asset: str) -> None:
     """Each lineage entry is a column of the asset and points at a column of a dependency."""
     told = built.first.metadata
@@ -140,6 +156,11 @@ def test_all_checks_pass_but_the_warning_about_seeds(built: Built) -> None:
         "sizes_are_as_requested": True,
         "no_duplicate_images": True,
         "every_request_stored": True,
+        "no_unknowns": True,
+        "nothing_about_to_expire": True,
+        "ledger_agrees_with_files": True,
+        "reported_cost_is_the_price": True,
+        "spend_within_budget": True,
     }
     warning = built.first.checks["seeds_are_reproducible"]
     assert warning.severity is dg.AssetCheckSeverity.WARN

@@ -61,9 +61,9 @@ def test_everything_resolves() -> None:
     dg.Definitions.validate_loadable(build_defs(Settings()))
 
 
-def test_the_five_assets_are_there() -> None:
+def test_the_six_assets_are_there() -> None:
     """The graph has the assets of the design, in its order."""
-    assert {spec.key.to_user_string() for spec in specs()} == set(ASSETS)
+    assert {spec.key.to_user_string() for spec in specs()} == {*ASSETS, "spend"}
     deps = {
         spec.key.to_user_string(): {dep.asset_key.to_user_string() for dep in spec.deps}
         for spec in specs()
@@ -74,10 +74,11 @@ def test_the_five_assets_are_there() -> None:
         "images": {"plan"},
         "image_metadata": {"plan", "images"},
         "gallery": {"image_metadata"},
+        "spend": {"images"},
     }
 
 
-@pytest.mark.parametrize("name", ASSETS)
+@pytest.mark.parametrize("name", [*ASSETS, "spend"])
 def test_an_asset_says_what_it_is(name: str) -> None:
     """Description, group, kinds, owners and code version are what the UI shows."""
     spec = next(spec for spec in specs() if spec.key == dg.AssetKey(name))
@@ -87,15 +88,24 @@ def test_an_asset_says_what_it_is(name: str) -> None:
     assert spec.kinds
     assert spec.owners == ["team:wan-pipeline"]
     assert spec.code_version
-    assert isinstance(spec.partitions_def, dg.DynamicPartitionsDefinition)
-    assert spec.partitions_def.name == "prompt_set"
+
+
+def test_partitions_are_prompt_sets_and_spend_covers_them_all() -> None:
+    """What was spent is not divided: a purchase that two sets share would be in it twice."""
+    partitions = {spec.key.to_user_string(): spec.partitions_def for spec in specs()}
+    assert partitions.pop("spend") is None
+    assert set(partitions) == set(ASSETS)
+    for each in partitions.values():
+        assert isinstance(each, dg.DynamicPartitionsDefinition)
+        assert each.name == "prompt_set"
 
 
 def test_only_images_is_fenced_by_the_pool_and_nothing_paid_is_automatic() -> None:
     """The account's pool belongs to the one asset that buys, which starts by itself never."""
     graph = defs.resolve_asset_graph()
     pools = {key.to_user_string(): graph.get(key).pools for key in graph.get_all_asset_keys()}
-    assert pools == {name: {"wan_api"} if name == "images" else set() for name in ASSETS}
+    names = (*ASSETS, "spend")
+    assert pools == {name: {"wan_api"} if name == "images" else set() for name in names}
     automatic = {spec.key.to_user_string() for spec in specs() if spec.automation_condition}
     assert automatic == {"gallery"}
 
@@ -106,13 +116,14 @@ def test_schedules_and_sensors_exist_and_are_off() -> None:
         schedule.name: schedule
         for schedule in (
             defs.resolve_schedule_def(name)
-            for name in ("daily_plan", "nightly_build", "hourly_recovery")
+            for name in ("daily_plan", "nightly_build", "hourly_recovery", "hourly_spend")
         )
     }
     assert {name: schedule.cron_schedule for name, schedule in schedules.items()} == {
         "daily_plan": "30 1 * * *",
         "nightly_build": "0 2 * * *",
         "hourly_recovery": "0 * * * *",
+        "hourly_spend": "30 * * * *",
     }
     assert {schedule.execution_timezone for schedule in schedules.values()} == {"UTC"}
     sensors = [defs.resolve_sensor_def(name) for name in ("new_prompt_files", "follow_up")]
@@ -123,7 +134,13 @@ def test_schedules_and_sensors_exist_and_are_off() -> None:
 
 def test_jobs_say_whether_they_spend() -> None:
     """The description of every job tells what it costs."""
-    words = {"build_dataset": "Spends", "plan_only": "Free", "recover": "Never", "publish": "Free"}
+    words = {
+        "build_dataset": "Spends",
+        "plan_only": "Free",
+        "recover": "Never",
+        "publish": "Free",
+        "report_spend": "Free",
+    }
     for name, word in words.items():
         assert word in (defs.resolve_job_def(name).description or "")
 
@@ -142,6 +159,11 @@ def test_only_the_last_check_blocks() -> None:
         ("image_metadata", "sizes_are_as_requested"),
         ("image_metadata", "no_duplicate_images"),
         ("gallery", "every_request_stored"),
+        ("spend", "no_unknowns"),
+        ("spend", "nothing_about_to_expire"),
+        ("spend", "ledger_agrees_with_files"),
+        ("spend", "reported_cost_is_the_price"),
+        ("spend", "spend_within_budget"),
     }
 
 
@@ -152,5 +174,5 @@ def test_dagsters_own_command_line_knows_the_project() -> None:
     assert checked.returncode == 0, checked.stdout + checked.stderr
     listed = dg_command("list", "defs", "--json")
     assert listed.returncode == 0, listed.stderr
-    for name in (*ASSETS, "build_dataset", "nightly_build", "new_prompt_files"):
+    for name in (*ASSETS, "spend", "build_dataset", "nightly_build", "new_prompt_files"):
         assert f'"{name}"' in listed.stdout

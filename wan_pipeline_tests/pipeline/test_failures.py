@@ -70,12 +70,13 @@ def troubled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Troubled]:
 
 
 def test_the_run_is_red_after_everything_is_kept_and_shown(troubled: Troubled) -> None:
-    """All five assets are materialized, then the last check fails the run."""
+    """All six assets are materialized, then the last check fails the run."""
     assert troubled.run.kinds() == [
         "materialized prompts",
         "materialized plan",
         "materialized images",
         "materialized image_metadata",
+        "materialized spend",
         "materialized gallery",
         "failed gallery_every_request_stored",
         "run failed",
@@ -122,6 +123,11 @@ def test_the_other_checks_see_what_is_theirs(troubled: Troubled) -> None:
         "sizes_are_as_requested": False,
         "no_duplicate_images": True,
         "every_request_stored": False,
+        "no_unknowns": False,
+        "nothing_about_to_expire": True,
+        "ledger_agrees_with_files": True,
+        "reported_cost_is_the_price": True,
+        "spend_within_budget": True,
     }
     count = troubled.run.checks["image_count_is_sum_of_n"].metadata
     short = {row.data["prompt_id"]: row.data["stored"] for row in count["requests"].value.records}
@@ -174,7 +180,10 @@ def test_nothing_is_bought_again_by_itself(troubled: Troubled) -> None:
     assert troubled.bill["creates_received"] == troubled.bill_after_first["creates_received"]
     assert troubled.bill["usd"] == troubled.bill_after_first["usd"]
     assert not troubled.again.outcome.success
-    assert troubled.again.data_versions == troubled.run.data_versions
+    before, after = troubled.run.data_versions, troubled.again.data_versions
+    # The ledger has grown: it tells that the missing image was asked for again.
+    assert after.pop("spend") != before.pop("spend")
+    assert after == before
 
 
 def test_a_stop_ends_the_run_and_burns_nothing(

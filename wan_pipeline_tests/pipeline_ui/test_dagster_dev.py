@@ -179,9 +179,9 @@ def page(site: Site) -> Iterator[Page]:
 
 @pytest.mark.browser
 def test_asset_graph_shows_all_assets(site: Site, page: Page, tmp_path: Path) -> None:
-    """Five boxes, no error, and no welcome pop-up or request for an address."""
+    """Six boxes, no error, and no welcome pop-up or request for an address."""
     page.goto(f"{site.server.url}/locations/wan_pipeline/asset-groups/dataset/lineage")
-    for asset in ("prompts", "plan", "images", "image_metadata", "gallery"):
+    for asset in ("prompts", "plan", "images", "image_metadata", "gallery", "spend"):
         expect(page.get_by_text(asset, exact=True).first).to_be_visible(timeout=WAIT_MS)
     expect(page.get_by_text("3 partitions")).to_have_count(5, timeout=WAIT_MS)
     page.screenshot(path=tmp_path / "graph.png")
@@ -216,7 +216,14 @@ def test_automation_page_shows_everything_switched_off(
 ) -> None:
     """Nothing runs, let alone buys, before a person switches it on."""
     page.goto(f"{site.server.url}/automation")
-    names = ("new_prompt_files", "follow_up", "daily_plan", "nightly_build", "hourly_recovery")
+    names = (
+        "new_prompt_files",
+        "follow_up",
+        "daily_plan",
+        "nightly_build",
+        "hourly_recovery",
+        "hourly_spend",
+    )
     for name in names:
         expect(page.get_by_text(name, exact=True)).to_be_visible(timeout=WAIT_MS)
     # One box to select all, and per line one to select it and one that is its switch.

@@ -1,1 +1,1 @@
-"""The asset graph: prompts -> plan -> images -> image_metadata -> gallery, one file each."""
+"""The asset graph: prompts -> plan -> images -> image_metadata -> gallery, and images -> spend."""

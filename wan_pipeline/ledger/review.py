@@ -1,0 +1,281 @@
+"""What a person should look at: unknowns, deadlines, surprising costs, use of the budget.
+
+Each function reads one snapshot, so that together they tell one story.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from datetime import UTC
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+import sqlalchemy as sa
+
+from wan_pipeline.ledger import schema
+from wan_pipeline.ledger.states import ImageState, PurchaseState
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from datetime import datetime
+
+    from wan_pipeline.ledger.budget import Caps
+    from wan_pipeline.ledger.snapshot import Snapshot
+
+__all__ = [
+    "CapUse",
+    "OpenPurchase",
+    "PriceDifference",
+    "cap_uses",
+    "price_differences",
+    "stored_files",
+    "unfinished",
+    "unknowns",
+]
+
+ZERO = Decimal(0)
+CHUNK = 10_000
+WIDEST_FIRST = ("total", "day", "run", "prompt_set")
+_PURCHASES = schema.purchases.c
+_IMAGES = schema.images.c
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenPurchase:
+    """A purchase that has not come to its end.
+
+    Attributes:
+        request_id: the request.
+        attempt: which purchase of it.
+        prompt_set: the set that bought it.
+        prompt: the prompt sent.
+        state: where it stands.
+        since: when its intent was written.
+        deadline_at: when its task and results die, where there is a task.
+        task_id: the provider's task, where there is one.
+        reserved_usd: what it holds back.
+        reason: what is known about it, in words.
+    """
+
+    request_id: str
+    attempt: int
+    prompt_set: str
+    prompt: str
+    state: PurchaseState
+    since: datetime
+    deadline_at: datetime | None
+    task_id: str | None
+    reserved_usd: Decimal
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PriceDifference:
+    """A reported cost that is not the price of the images received.
+
+    Attributes:
+        request_id: the request.
+        attempt: which purchase of it.
+        prompt_set: the set that bought it.
+        task_id: the provider's task.
+        images: images received.
+        cost_usd: as reported; this is what counts.
+        expected_usd: price at the time of the intent, times `images`.
+    """
+
+    request_id: str
+    attempt: int
+    prompt_set: str
+    task_id: str | None
+    images: int
+    cost_usd: Decimal
+    expected_usd: Decimal
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CapUse:
+    """How much of one cap is used.
+
+    Attributes:
+        cap: `total`, `day`, `prompt_set` or `run`.
+        of: which day, set or run; empty for the total.
+        limit_usd: the cap.
+        spent_usd: paid under it.
+        reserved_usd: set aside under it.
+    """
+
+    cap: str
+    of: str
+    limit_usd: Decimal
+    spent_usd: Decimal
+    reserved_usd: Decimal
+
+    @property
+    def left_usd(self) -> Decimal:
+        """What may still be bought; negative when the cap was passed."""
+        return self.limit_usd - self.spent_usd - self.reserved_usd
+
+
+def unknowns(view: Snapshot) -> list[OpenPurchase]:
+    """Purchases whose create got no clear answer, oldest first."""
+    return _open(view, [PurchaseState.UNKNOWN], _PURCHASES.created_at)
+
+
+def unfinished(view: Snapshot) -> list[OpenPurchase]:
+    """Purchases in flight or still to be fetched, the one that dies first at the top."""
+    states = [state for state in PurchaseState if state.unfinished]
+    return _open(view, states, sa.nulls_last(_PURCHASES.deadline_at))
+
+
+def price_differences(view: Snapshot) -> list[PriceDifference]:
+    """Purchases whose reported cost is not price times images received, in the order of intent."""
+    received = _images_received(view)
+    images = sa.func.coalesce(received.c.images, 0)
+    rows = view.connection.execute(
+        sa.select(
+            _PURCHASES.request_id,
+            _PURCHASES.attempt,
+            _PURCHASES.bought_by_set.label("prompt_set"),
+            _PURCHASES.task_id,
+            _PURCHASES.cost_usd,
+            _PURCHASES.price_usd,
+            images.label("images"),
+        )
+        .outerjoin_from(
+            schema.purchases,
+            received,
+            (_PURCHASES.request_id == received.c.request_id)
+            & (_PURCHASES.attempt == received.c.attempt),
+        )
+        .where(
+            _PURCHASES.profile == view.profile,
+            _PURCHASES.cost_source == "reported",
+            _PURCHASES.cost_usd != _PURCHASES.price_usd * images,
+        )
+        .order_by(_PURCHASES.created_at, _PURCHASES.request_id, _PURCHASES.attempt)
+    )
+    return [
+        PriceDifference(
+            request_id=row.request_id,
+            attempt=row.attempt,
+            prompt_set=row.prompt_set,
+            task_id=row.task_id,
+            images=row.images,
+            cost_usd=row.cost_usd,
+            expected_usd=row.price_usd * row.images,
+        )
+        for row in rows
+    ]
+
+
+def stored_files(view: Snapshot) -> Iterator[tuple[str | None, int | None]]:
+    """Path and length of every image that the ledger calls stored."""
+    query = (
+        sa.select(_IMAGES.path, _IMAGES.bytes)
+        .where(_IMAGES.profile == view.profile, _IMAGES.state == ImageState.STORED.value)
+        .execution_options(yield_per=CHUNK)
+    )
+    with view.connection.execute(query) as result:
+        for row in result:
+            yield row.path, row.bytes
+
+
+def cap_uses(view: Snapshot, caps: Caps, *, now: datetime) -> list[CapUse]:
+    """How much of every cap is used, the widest cap first, and of each the one with least left.
+
+    Day and run are those of today: a cap that is lowered says nothing about the past. Sums are
+    taken over the purchases themselves, whatever else keeps count of them.
+    """
+    today = now.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+    of_today = _PURCHASES.created_at >= today
+    found: list[CapUse] = []
+    for cap, limit in caps.named().items():
+        match cap:
+            case "prompt_set":
+                sums = _sums(view, by=_PURCHASES.bought_by_set)
+            case "run":
+                sums = _sums(view, of_today, by=_PURCHASES.run_id)
+            case "day":
+                sums = {today.date().isoformat(): _sums(view, of_today).get("", (ZERO, ZERO))}
+            case _:
+                sums = {"": _sums(view).get("", (ZERO, ZERO))}
+        found += [
+            CapUse(cap=cap, of=of, limit_usd=limit, spent_usd=spent, reserved_usd=reserved)
+            for of, (spent, reserved) in sums.items()
+        ]
+    return sorted(found, key=lambda use: (WIDEST_FIRST.index(use.cap), use.left_usd, use.of))
+
+
+def _images_received(view: Snapshot) -> sa.Subquery:
+    """How many images each purchase brought, where it brought any."""
+    return (
+        sa.select(
+            _IMAGES.request_id.label("request_id"),
+            _IMAGES.attempt.label("attempt"),
+            sa.func.count().label("images"),
+        )
+        .where(_IMAGES.profile == view.profile)
+        .group_by(_IMAGES.request_id, _IMAGES.attempt)
+        .subquery()
+    )
+
+
+def _sums(
+    view: Snapshot,
+    *conditions: sa.ColumnElement[bool],
+    by: sa.ColumnElement[str] | None = None,
+) -> dict[str, tuple[Decimal, Decimal]]:
+    """USD paid and reserved, by a column's value; under an empty name without a column."""
+    name = sa.literal("") if by is None else by
+    query = sa.select(
+        name.label("name"),
+        sa.func.sum(_PURCHASES.cost_usd).label("spent"),
+        sa.func.sum(_PURCHASES.reserved_usd).label("reserved"),
+    ).where(_PURCHASES.profile == view.profile, *conditions)
+    if by is not None:
+        query = query.group_by(by)
+    return {
+        row.name: (row.spent or ZERO, row.reserved or ZERO)
+        for row in view.connection.execute(query)
+    }
+
+
+def _open(
+    view: Snapshot, states: list[PurchaseState], order: sa.ColumnElement[Any]
+) -> list[OpenPurchase]:
+    rows = view.connection.execute(
+        sa.select(
+            _PURCHASES.request_id,
+            _PURCHASES.attempt,
+            _PURCHASES.bought_by_set,
+            _PURCHASES.request,
+            _PURCHASES.state,
+            _PURCHASES.created_at,
+            _PURCHASES.deadline_at,
+            _PURCHASES.task_id,
+            _PURCHASES.reserved_usd,
+            _PURCHASES.error_code,
+            _PURCHASES.error_message,
+        )
+        .where(
+            _PURCHASES.profile == view.profile,
+            _PURCHASES.state.in_([state.value for state in states]),
+        )
+        .order_by(order, _PURCHASES.created_at, _PURCHASES.request_id)
+    )
+    return [
+        OpenPurchase(
+            request_id=row.request_id,
+            attempt=row.attempt,
+            prompt_set=row.bought_by_set,
+            prompt=str(json.loads(row.request).get("prompt", "")),
+            state=PurchaseState(row.state),
+            since=row.created_at,
+            deadline_at=row.deadline_at,
+            task_id=row.task_id,
+            reserved_usd=row.reserved_usd,
+            reason=": ".join(part for part in (row.error_code, row.error_message) if part),
+        )
+        for row in rows
+    ]
