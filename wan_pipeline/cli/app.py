@@ -1,4 +1,4 @@
-"""The `wan` command: plan, run, status, emulator.
+"""The `wan` command: plan, run, status, emulator; `reconcile` and `ledger` have their own modules.
 
 Says what happened and what to do next. Everything it does goes through `build_defs()`, the road
 that the UI and the daemon take; Dagster is imported only by commands that need it.
@@ -9,34 +9,33 @@ from __future__ import annotations
 import json
 import logging
 import sys
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from pydantic import ValidationError
 
 from wan_pipeline import __version__
+from wan_pipeline.cli.amounts import read_budget
 from wan_pipeline.cli.exit_codes import ExitCode
+from wan_pipeline.cli.explained import explained
+from wan_pipeline.cli.ledger import ledger
+from wan_pipeline.cli.reconcile import reconcile
 from wan_pipeline.cli.screen import open_console, say, warn
-from wan_pipeline.ledger.errors import LedgerError
-from wan_pipeline.prompts.errors import PromptError
+from wan_pipeline.ledger.retries import Retry  # noqa: TC001  typer reads it at run time
 from wan_pipeline.prompts.sets import find_prompt_sets, scan
 from wan_pipeline.settings import Settings, unusable_plan
-from wan_pipeline.wan.errors import ConfigurationError, WanError
+from wan_pipeline.wan.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
-
     from rich.console import Console
 
 __all__ = ["app"]
 
 
 EXPLAINED = (
-    "Exit codes: 0 everything complete, 1 unexpected error, 2 wrong setting or unusable prompt"
-    " file (nothing was bought), 3 some requests are not complete, 4 stopped early (no credit, bad"
-    " key, disk, ...), 130 interrupted."
+    "Exit codes: 0 everything complete, 1 unexpected error, 2 wrong setting, command or prompt file"
+    " (nothing was bought or changed), 3 some requests are not complete, 4 stopped early (budget,"
+    " no credit, bad key, disk, ...), 130 interrupted."
 )
 
 app = typer.Typer(
@@ -74,7 +73,7 @@ def main(
 def plan(sets: Sets = None, *, as_json: AsJson = False) -> None:
     """Validate prompt sets and tell the exact price of building them. Free, needs no key."""
     console = open_console(stderr=as_json)
-    with _explained(console):
+    with explained(console):
         names = _chosen(sets, console)
         from wan_pipeline.cli.session import Session  # noqa: PLC0415  imports Dagster
 
@@ -102,7 +101,29 @@ def plan(sets: Sets = None, *, as_json: AsJson = False) -> None:
 
 
 @app.command()
-def run(sets: Sets = None, *, as_json: AsJson = False) -> None:
+def run(
+    sets: Sets = None,
+    *,
+    retry: Annotated[
+        list[Retry] | None,
+        typer.Option(
+            help="Buy again what failed for a reason that may pass (`failed`), or what was paid for"
+            " and can no longer arrive (`lost`); give it twice for both. Costs money again. What"
+            " moderation rejected or is invalid is never bought again unless its row changes.",
+            show_default=False,
+        ),
+    ] = None,
+    budget: Annotated[
+        str | None,
+        typer.Option(
+            metavar="USD",
+            help="The most that this command may pay and reserve, over all its sets. Caps in the"
+            " settings (WAN_BUDGET_...) hold as well.",
+            show_default=False,
+        ),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
     """Build prompt sets: buy what is missing, fetch it, write metadata and gallery.
 
     Run it again after anything went wrong: nothing is bought twice. The last line reads
@@ -110,12 +131,15 @@ def run(sets: Sets = None, *, as_json: AsJson = False) -> None:
     not complete, cost of this run).
     """
     console = open_console(stderr=as_json)
-    with _explained(console):
+    with explained(console):
+        budget_usd = read_budget(budget)
         names = _chosen(sets, console)
-        from wan_pipeline.cli.session import Session, Summary  # noqa: PLC0415  imports Dagster
+        from wan_pipeline.cli.built import Summary  # noqa: PLC0415  imports Dagster
+        from wan_pipeline.cli.session import Order, Session  # noqa: PLC0415  same
 
+        order = Order(retry=retry or (), budget_usd=budget_usd)
         with Session(Settings(), console=console) as session:
-            built = session.build_all(names)
+            built = session.build_all(names, order)
         total = Summary(built=built)
         if as_json:
             typer.echo(json.dumps([each.as_json() for each in built], indent=2))
@@ -128,9 +152,14 @@ def run(sets: Sets = None, *, as_json: AsJson = False) -> None:
 
 @app.command()
 def status(sets: Sets = None, *, as_json: AsJson = False) -> None:
-    """Show what the ledger knows: states, money, and what is left to do. Sends nothing."""
+    """Show what the ledger knows: states, money, budget, deadlines, unknowns. Sends nothing.
+
+    Spent is paid. Reserved is set aside for requests in flight and for unknown ones: those whose
+    create got no clear answer, so that a task may exist and cost money. They are never sent again
+    by themselves; `wan reconcile` and `wan ledger` settle them.
+    """
     console = open_console(stderr=as_json)
-    with _explained(console):
+    with explained(console):
         from wan_pipeline.cli.status import read_status, status_tables  # noqa: PLC0415  keeps --help fast
 
         found = read_status(Settings(), sets or None)
@@ -145,6 +174,10 @@ def status(sets: Sets = None, *, as_json: AsJson = False) -> None:
         say(console, problem)
     if found["damaged"]:
         raise typer.Exit(ExitCode.USAGE)
+
+
+app.command()(reconcile)
+app.add_typer(ledger, name="ledger")
 
 
 @app.command()
@@ -167,7 +200,7 @@ def emulator(
     It accepts any key, answers like the real API and keeps a bill at /_emulator/bill.
     """
     console = open_console()
-    with _explained(console):
+    with explained(console):
         from wan_pipeline.emulator.plan import EmulatorPlan  # noqa: PLC0415  keeps --help fast
         from wan_pipeline.emulator.server import (  # noqa: PLC0415
             PortTakenError,
@@ -215,29 +248,3 @@ def _chosen(sets: list[str] | None, console: Console) -> list[str]:
             " whoever sees it can buy with it. Use https:// if the provider has it.",
         )
     return list(dict.fromkeys(sets or sorted(known)))
-
-
-@contextmanager
-def _explained(console: Console) -> Generator[None]:
-    """Expected errors as one sentence and an exit code; the others with their traceback."""
-    try:
-        yield
-    except (WanError, PromptError, LedgerError, OSError) as error:
-        say(console, str(error))
-        usage = isinstance(error, ConfigurationError | PromptError)
-        raise typer.Exit(ExitCode.USAGE if usage else ExitCode.ERROR) from error
-    except ValidationError as error:
-        for problem in error.errors():
-            if problem["type"] == "value_error":  # one of our own, which names the variable
-                say(console, problem["msg"].removeprefix("Value error, "))
-                continue
-            name = "_".join(str(part) for part in problem["loc"]).upper()
-            say(console, f"WAN_{name}={problem['input']!r}: {problem['msg']}")
-        raise typer.Exit(ExitCode.USAGE) from error
-    except KeyboardInterrupt:
-        warn(
-            console,
-            "Interrupted. Tasks at the provider go on; `wan run` fetches them and buys nothing"
-            " twice.",
-        )
-        raise typer.Exit(ExitCode.INTERRUPTED) from None

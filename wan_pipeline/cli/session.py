@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Self
 
-from rich.table import Table
-
-from wan_pipeline.cli.console import LiveProgress, unfinished_table, usd
+from wan_pipeline.cli.built import Built
+from wan_pipeline.cli.console import LiveProgress
 from wan_pipeline.cli.exit_codes import ExitCode
-from wan_pipeline.cli.screen import say, warn
+from wan_pipeline.cli.retry_notes import next_steps, with_retry_notes
+from wan_pipeline.cli.screen import warn
 from wan_pipeline.cli.status import damaged_plan
 from wan_pipeline.definitions import build_defs
-from wan_pipeline.defs.launch import JobOutcome, fail_dead_runs, open_instance, run_job
+from wan_pipeline.defs.launch import fail_dead_runs, open_instance, run_job
 from wan_pipeline.generation.planning import (
     PLAN_FILE,
     Plan,
@@ -25,25 +26,52 @@ from wan_pipeline.generation.planning import (
 )
 from wan_pipeline.prompts.errors import UnreadablePromptFileError
 from wan_pipeline.prompts.plan_table import REQUESTS_FILE
-from wan_pipeline.prompts.table import REJECTS_FILE
-from wan_pipeline.wan.errors import ConfigurationError
+from wan_pipeline.wan.errors import ConfigurationError, StopReason
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from rich.console import Console
 
+    from wan_pipeline.defs.launch import JobOutcome
+    from wan_pipeline.ledger.retries import Retry
     from wan_pipeline.settings import DataLayout, Settings
 
-__all__ = ["Built", "Session", "Summary"]
+__all__ = ["Order", "Session"]
 
 ZERO = Decimal(0)
-CHECKED_LAST = "every_request_stored"
-INTERRUPTED = (
-    "Interrupted. Tasks at the provider go on; run again to fetch them, nothing is bought twice"
-)
-# Steps that read what the user wrote; what fails there is the user's to mend.
-READING_STEPS = frozenset({"prompts", "plan"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Order:
+    """What a person asked of one `wan run` beyond the settings.
+
+    Attributes:
+        retry: what is bought again.
+        budget_usd: the most that all its sets together may pay and reserve; None for no such cap.
+    """
+
+    retry: Sequence[Retry] = ()
+    budget_usd: Decimal | None = None
+
+    def config(self, spent_usd: Decimal) -> dict[str, Any]:
+        """The configuration of the asset `images` for the next set, after so much was spent."""
+        config: dict[str, Any] = {}
+        if self.retry:
+            config["retry"] = [each.value for each in self.retry]
+        if self.budget_usd is not None:
+            config["budget_run_usd"] = f"{max(self.budget_usd - spent_usd, ZERO):f}"
+        return config
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Facts:
+    """What is stored about a set after a run."""
+
+    standing: Standing = field(default_factory=Standing)
+    unfinished: Sequence[UnfinishedRequest] = ()
+    steps: Sequence[str] = ()
+    rejections: int = 0
 
 
 class Session:
@@ -75,37 +103,58 @@ class Session:
             raise ConfigurationError(f"{prompt_set}: {outcome.error}")
         return self._plan(prompt_set)
 
-    def build_all(self, prompt_sets: Sequence[str]) -> list[Built]:
+    def publish(self, prompt_set: str) -> JobOutcome:
+        """Write metadata and gallery anew from what is stored."""
+        return run_job(build_defs(self._settings), self._instance, "publish", prompt_set=prompt_set)
+
+    def build_all(self, prompt_sets: Sequence[str], order: Order | None = None) -> list[Built]:
         """Build one set after another; a stop or an interrupt ends it for all of them."""
-        built: list[Built] = []
+        order, built, spent = order or Order(), list[Built](), ZERO
         for prompt_set in prompt_sets:
-            built.append(self.build(prompt_set))
-            if built[-1].exit_code() in (ExitCode.STOPPED, ExitCode.INTERRUPTED):
+            built.append(self.build(prompt_set, order, spent_usd=spent))
+            if order.budget_usd is not None:
+                spent += self._committed_by(built[-1].outcome)
+            if self._ends_all(built[-1], order, spent):
                 break
         if left := prompt_sets[len(built) :]:
             warn(self._console, f"not started: {', '.join(left)}. Run again for these")
         return built
 
-    def build(self, prompt_set: str) -> Built:
-        """Materialize the whole asset graph of one prompt set."""
+    def build(self, prompt_set: str, order: Order, *, spent_usd: Decimal = ZERO) -> Built:
+        """Materialize the whole asset graph of one prompt set.
+
+        Args:
+            prompt_set: the set.
+            order: what was asked for.
+            spent_usd: what earlier sets of the same order have used of its budget.
+        """
         began = time.monotonic()
         with LiveProgress(self._console) as progress:
             defs = build_defs(self._settings, resources={"progress": progress})
-            outcome = run_job(defs, self._instance, "build_dataset", prompt_set=prompt_set)
+            outcome = run_job(
+                defs,
+                self._instance,
+                "build_dataset",
+                prompt_set=prompt_set,
+                images=order.config(spent_usd),
+            )
             failed_buying = outcome.failed_step == "images" and not outcome.interrupted
             if failed_buying and self._planned(prompt_set):
                 # A stop must not hide what was paid for: show what is stored all the same.
                 run_job(defs, self._instance, "publish", prompt_set=prompt_set)
-        standing, unfinished, rejections = self._stored_facts(prompt_set)
+        facts = self._stored_facts(prompt_set, order)
         report, tally = progress.report, progress.tally
         return Built(
             prompt_set=prompt_set,
             layout=self.layout,
             outcome=outcome,
-            standing=standing,
-            unfinished=unfinished,
-            rejections=rejections,
-            stopped=report is not None and report.stop is not None,
+            standing=facts.standing,
+            unfinished=facts.unfinished,
+            rejections=facts.rejections,
+            steps=facts.steps,
+            stop=report.stop if report else None,
+            left=report.left if report else 0,
+            left_cost_usd=report.left_cost_usd if report else ZERO,
             submitted=tally.created if tally else 0,
             stored=tally.images if tally else 0,
             taken_up=tally.taken_up if tally else 0,
@@ -113,149 +162,60 @@ class Session:
             duration_s=time.monotonic() - began,
         )
 
+    def _ends_all(self, built: Built, order: Order, spent_usd: Decimal) -> bool:
+        """Whether the other sets would meet what ended this one."""
+        if built.stop is not StopReason.BUDGET:
+            return built.exit_code() in (ExitCode.STOPPED, ExitCode.INTERRUPTED)
+        price, caps = self._settings.account().price_usd or ZERO, self._settings.caps
+        today = datetime.now(UTC).date().isoformat()
+        with self._settings.open_ledger() as ledger:
+            shared = (
+                (order.budget_usd, spent_usd),
+                (caps.total, ledger.committed()),
+                (caps.day, ledger.committed(day=today)),
+            )
+        # What one set or one run may spend leaves the others theirs.
+        return any(cap is not None and used + price > cap for cap, used in shared)
+
+    def _committed_by(self, outcome: JobOutcome) -> Decimal:
+        with self._settings.open_ledger() as ledger:
+            return ledger.committed(run_id=outcome.run_id)
+
     def _planned(self, prompt_set: str) -> bool:
         return (self.layout.tables(prompt_set) / PLAN_FILE).exists()
 
     def _plan(self, prompt_set: str) -> Plan:
         return Plan.load(self.layout.tables(prompt_set) / PLAN_FILE)
 
-    def _stored_facts(self, prompt_set: str) -> tuple[Standing, Sequence[UnfinishedRequest], int]:
-        """How far the set is, what is not complete, and how many rules its rows break."""
+    def _stored_facts(self, prompt_set: str, order: Order) -> _Facts:
+        """How far the set is, what is not complete and why, and how many rules its rows break."""
         requests = self.layout.tables(prompt_set) / REQUESTS_FILE
         try:
             rejections = self._plan(prompt_set).rejections if self._planned(prompt_set) else 0
             if not requests.exists():
-                return Standing(), (), rejections
+                return _Facts(rejections=rejections)
             with self._settings.open_ledger() as ledger:
-                standing, unfinished = (
-                    standing_of(requests, ledger),
-                    unfinished_of(requests, ledger),
-                )
+                standing = standing_of(requests, ledger)
+                unfinished = unfinished_of(requests, ledger)
+                purchases = ledger.purchases(each.request_id for each in unfinished)
         except UnreadablePromptFileError as error:
             # A run that gets as far as planning writes both anew; this one did not.
             warn(self._console, damaged_plan(prompt_set, requests.parent, error))
-            return Standing(), (), 0
-        return standing, unfinished, rejections
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Built:
-    """What one `wan run` did for one prompt set.
-
-    Attributes:
-        prompt_set: the set.
-        layout: where its files lie.
-        outcome: how the Dagster run ended.
-        standing: how far the set is now.
-        unfinished: its requests that are not complete.
-        rejections: rules broken by rows of its file, which were left out.
-        stopped: whether submitting ended early.
-        submitted: creates sent.
-        stored: images stored.
-        taken_up: purchases of earlier runs that this one went on with.
-        cost_usd: cost of what this run bought.
-        duration_s: seconds, start of the run to its end.
-    """
-
-    prompt_set: str
-    layout: DataLayout
-    outcome: JobOutcome
-    standing: Standing
-    unfinished: Sequence[UnfinishedRequest]
-    rejections: int
-    stopped: bool
-    submitted: int
-    stored: int
-    taken_up: int
-    cost_usd: Decimal
-    duration_s: float
-
-    def exit_code(self) -> ExitCode:
-        """The command's exit code if this were its only set."""
-        failed_step = self.outcome.failed_step or ""
-        if self.outcome.interrupted:
-            return ExitCode.INTERRUPTED
-        if self.stopped:
-            return ExitCode.STOPPED
-        if failed_step in READING_STEPS or self.outcome.error_class == "ConfigurationError":
-            return ExitCode.USAGE
-        if self.outcome.success:
-            return ExitCode.COMPLETE
-        if CHECKED_LAST in failed_step:
-            return ExitCode.INCOMPLETE
-        return ExitCode.ERROR
-
-    def show(self, console: Console) -> None:
-        """Print the set's table, and what is not complete."""
-        table = Table(title=self.prompt_set, title_justify="left", show_header=False)
-        table.add_column(style="bold")
-        table.add_column(overflow="fold")
-        new = f"{self.stored} new, {self.standing.images_stored} in all"
-        table.add_row("images", new)
-        if short := self.standing.images_short:
-            table.add_row("images missing", f"{short}: their requests brought fewer than asked for")
-        table.add_row("cost of this run", usd(self.cost_usd))
-        if set_aside := sum((each.reserved_usd for each in self.unfinished), ZERO):
-            table.add_row("set aside", f"{usd(set_aside)} for requests in flight or unknown")
-        if self.taken_up:
-            table.add_row("taken up from earlier runs", f"{self.taken_up} requests, paid before")
-        if not self.submitted and not self.stored and self.outcome.success:
-            table.add_row("", "everything was stored already: nothing submitted, nothing paid")
-        table.add_row("duration", f"{self.duration_s:.1f} s")
-        table.add_row("images in", str(self.layout.root / "images"))
-        table.add_row("metadata", str(self.layout.metadata(self.prompt_set)))
-        table.add_row("gallery", str(self.layout.gallery(self.prompt_set) / "index.html"))
-        table.add_row("dagster run", self.outcome.run_id)
-        console.print(table)
-        if self.unfinished:
-            console.print(unfinished_table(self.unfinished))
-        if self.outcome.interrupted:
-            warn(console, INTERRUPTED)
-        elif not self.outcome.success and CHECKED_LAST not in (self.outcome.failed_step or ""):
-            say(console, self.outcome.error)
-        elif self.rejections:
-            rejects = self.layout.tables(self.prompt_set) / REJECTS_FILE
-            warn(console, f"{self.rejections} rules broken by rows left out; see {rejects}")
-
-    def as_json(self) -> dict[str, Any]:
-        """The same for scripts; money as strings."""
-        return {
-            "prompt_set": self.prompt_set,
-            "run_id": self.outcome.run_id,
-            "exit_code": int(self.exit_code()),
-            "submitted": self.submitted,
-            "stored": self.stored,
-            "taken_up": self.taken_up,
-            "cost_usd": str(self.cost_usd),
-            "duration_s": round(self.duration_s, 3),
-            "standing": asdict(self.standing),
-            "not_complete": [
-                {**asdict(request), "reserved_usd": str(request.reserved_usd)}
-                for request in self.unfinished
-            ],
-            "rejections": self.rejections,
-            "error": self.outcome.error,
-            "metadata": str(self.layout.metadata(self.prompt_set)),
-            "gallery": str(self.layout.gallery(self.prompt_set) / "index.html"),
-        }
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Summary:
-    """All sets of one `wan run` together."""
-
-    built: Sequence[Built]
-
-    def exit_code(self) -> ExitCode:
-        """The worst of the sets'."""
-        return max((each.exit_code() for each in self.built), default=ExitCode.COMPLETE)
-
-    def last_line(self) -> str:
-        """For scripts; its form is part of the interface."""
-        cost = sum((each.cost_usd for each in self.built), ZERO)
-        return (
-            f"submitted={sum(each.submitted for each in self.built)}"
-            f" stored={sum(each.stored for each in self.built)}"
-            f" failed={sum(each.standing.incomplete for each in self.built)}"
-            f" cost_usd={cost:.2f}"
+            return _Facts()
+        return _Facts(
+            standing=standing,
+            unfinished=with_retry_notes(
+                unfinished,
+                purchases,
+                retry=order.retry,
+                max_attempts=self._settings.max_attempts,
+            ),
+            steps=next_steps(
+                unfinished,
+                purchases,
+                prompt_set=prompt_set,
+                price_usd=self._settings.account().price_usd,
+                max_attempts=self._settings.max_attempts,
+            ),
+            rejections=rejections,
         )

@@ -10,7 +10,7 @@ import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 from dagster import DagsterRunStatus, RunsFilter
@@ -21,6 +21,8 @@ from wan_pipeline.processes import process_alive, process_start, this_machine
 from wan_pipeline.wan.errors import ConfigurationError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from wan_pipeline.settings import DataLayout, Settings
 
 __all__ = ["JobOutcome", "fail_dead_runs", "open_instance", "run_job"]
@@ -86,18 +88,34 @@ def open_instance(settings: Settings) -> dg.DagsterInstance:
 
 
 def run_job(
-    defs: dg.Definitions, instance: dg.DagsterInstance, job_name: str, *, prompt_set: str
+    defs: dg.Definitions,
+    instance: dg.DagsterInstance,
+    job_name: str,
+    *,
+    prompt_set: str,
+    images: Mapping[str, Any] | None = None,
 ) -> JobOutcome:
-    """Run a job for one prompt set to its end, quietly; its log is in the instance."""
+    """Run a job for one prompt set to its end, quietly; its log is in the instance.
+
+    Args:
+        defs: the pipeline.
+        instance: where the run is recorded.
+        job_name: which of its jobs.
+        prompt_set: the partition.
+        images: configuration of the asset `images`, as in `ImagesConfig`.
+    """
     if not instance.has_dynamic_partition("prompt_set", prompt_set):
         instance.add_dynamic_partitions("prompt_set", [prompt_set])
     job = defs.resolve_job_def(job_name)
     own = job.partitioned_config
+    config = {**(own.get_run_config_for_partition_key(prompt_set) if own else {}), **QUIET}
+    if images:
+        config["ops"] = {**config.get("ops", {}), "images": {"config": dict(images)}}
     result = job.execute_in_process(
         instance=instance,
         partition_key=prompt_set,
         raise_on_error=False,
-        run_config={**(own.get_run_config_for_partition_key(prompt_set) if own else {}), **QUIET},
+        run_config=config,
         tags={
             MACHINE_TAG: this_machine(),
             PID_TAG: str(os.getpid()),

@@ -31,17 +31,20 @@ from wan_pipeline.settings import Settings, unusable_plan
 from wan_pipeline.temp_files import sweep_temp_files
 from wan_pipeline.wan.client import WanClient
 from wan_pipeline.wan.dialects import DIALECTS
+from wan_pipeline.wan.dialects.listing import LISTERS, ListingAccess
 from wan_pipeline.wan.download import Downloader
 from wan_pipeline.wan.errors import ConfigurationError
 from wan_pipeline.wan.guard import is_loopback_url
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Collection, Iterable
+    from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
+    from datetime import datetime
     from pathlib import Path
 
     from wan_pipeline.generation.progress import BatchReport, Progress
     from wan_pipeline.prompts.request import GenerationRequest
     from wan_pipeline.settings import DataLayout
+    from wan_pipeline.wan.dialects.listing import ListedTask
     from wan_pipeline.wan.profiles import Profile
 
     _Batch = Callable[[Ports, Terms], Awaitable[BatchReport]]
@@ -177,6 +180,24 @@ class WanResource(dg.ConfigurableResource):
             return await recover(ports=ports, terms=terms, progress=progress)
 
         return self._run(batch, prompt_set=prompt_set, run_id=run_id)
+
+    def list_tasks(self, since: datetime, until: datetime) -> Sequence[ListedTask] | None:
+        """The provider's tasks of a time; None where its protocol cannot list them."""
+        settings = self.settings()
+        open_lister = LISTERS.get(settings.account().dialect)
+        if open_lister is None:
+            return None
+        access = ListingAccess(
+            base_url=self._base_url(settings),
+            api_key=settings.api_key().get_secret_value(),
+            timeouts=settings.timeouts(),
+        )
+
+        async def listed() -> Sequence[ListedTask]:
+            async with open_lister(access) as lister:
+                return await lister.list_tasks(since, until)
+
+        return run_interruptibly(listed())
 
     def _run(self, batch: _Batch, *, prompt_set: str, run_id: str) -> BatchReport:
         settings = self.settings()

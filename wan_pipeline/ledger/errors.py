@@ -6,6 +6,7 @@ LedgerError
 +-- TransitionError          a row is not in the state that a change starts from
 +-- BudgetExceededError      a purchase would pass a cap
 +-- DecisionError            a person's decision does not fit what the ledger knows
++-- UnclearRequestError      the beginning of a request id names none, or several
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ __all__ = [
     "LedgerUnavailableError",
     "LedgerVersionError",
     "TransitionError",
+    "UnclearRequestError",
 ]
 
 
@@ -43,6 +45,10 @@ class TransitionError(LedgerError):
 
 class DecisionError(LedgerError):
     """A person wants to adopt, release or write off what cannot be; nothing was changed."""
+
+
+class UnclearRequestError(LedgerError):
+    """The beginning of a request id names no request, or more than one; nothing was changed."""
 
 
 class BudgetExceededError(LedgerError):
@@ -68,9 +74,9 @@ _SPOKEN = {
     "total": "budget of the profile",
 }
 _VARIABLES = {
-    "run": "WAN_BUDGET_RUN_USD",
+    "run": "WAN_BUDGET_RUN_USD or --budget",
     "day": "WAN_BUDGET_DAY_USD",
     "prompt_set": "WAN_BUDGET_SET_USD",
     "total": "WAN_BUDGET_TOTAL_USD",
 }
-_OR_WAIT = {"run": " or run again", "day": " or run again tomorrow"}
+_OR_WAIT = {"run": ", or run again", "day": " or run again tomorrow"}

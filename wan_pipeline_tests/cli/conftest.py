@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import re
 import subprocess
@@ -15,12 +16,16 @@ import pytest
 from typer.testing import CliRunner
 
 from wan_pipeline.cli.app import app
-from wan_pipeline_tests.emulator_fixture import RunningEmulator
+from wan_pipeline.emulator.plan import Fault, FaultKind
+from wan_pipeline_tests.emulator_fixture import FAST, RunningEmulator
+from wan_pipeline_tests.generation.batch_fixture import Workbench, make_request
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from click.testing import Result
+
+    from wan_pipeline.prompts.request import GenerationRequest
 
 LAST_LINE = re.compile(
     r"submitted=(?P<submitted>\d+) stored=(?P<stored>\d+) failed=(?P<failed>\d+)"
@@ -112,3 +117,26 @@ def folder(tmp_path: Path, provider: RunningEmulator) -> Folder:
 def idle(tmp_path: Path) -> Folder:
     """A data folder whose provider does not exist: nothing that uses it may send anything."""
     return folder_at(tmp_path / "data", NOWHERE)
+
+
+def workbench(folder: Folder) -> Workbench:
+    """Buys straight into the folder's ledger, without Dagster; for tests of what is in it."""
+    return Workbench(folder=folder.path / "emulator", base_url=folder.env["WAN_BASE_URL"])
+
+
+def buy(folder: Folder, *requests: GenerationRequest, lifetime_s: float = 86_400) -> None:
+    """Buy them so. Not in an async test: `wan` runs event loops of its own."""
+    batch = workbench(folder).buy(requests, unknown_in_a_row=9, result_lifetime_s=lifetime_s)
+    asyncio.run(batch)
+
+
+@pytest.fixture
+def doubtful(folder: Folder, provider: RunningEmulator) -> Folder:
+    """Two purchases stored, and two whose create got no clear answer: a task exists of one only."""
+    lost_answer = Fault(kind=FaultKind.ERROR_500_AFTER, prompt_contains="made")
+    no_task = Fault(kind=FaultKind.ERROR_500_BEFORE, prompt_contains="never")
+    provider.set_plan(FAST.model_copy(update={"faults": (lost_answer, no_task)}))
+    prompts = ("a kite", "a boat", "made in doubt", "never made")
+    buy(folder, *(make_request(prompt) for prompt in prompts))
+    provider.set_plan(FAST)
+    return folder

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import json
 import os
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
@@ -16,7 +18,9 @@ from wan_pipeline.cli.console import unfinished_table
 from wan_pipeline.cli.screen import say, warn
 from wan_pipeline.emulator.plan import Fault, FaultKind
 from wan_pipeline.generation.planning import UnfinishedRequest
+from wan_pipeline_tests.cli.conftest import workbench
 from wan_pipeline_tests.emulator_fixture import FAST
+from wan_pipeline_tests.generation.batch_fixture import make_request
 
 if TYPE_CHECKING:
     from wan_pipeline_tests.cli.conftest import Folder
@@ -148,6 +152,51 @@ def test_status_after_a_run_with_an_unknown(folder: Folder, provider: RunningEmu
     another = folder.wan("status", "another")
     assert another.exit_code == 2, another.output
     assert "no prompt set another" in another.output
+
+
+def test_status_tells_what_is_left_of_every_cap(doubtful: Folder) -> None:
+    """Paid or reserved counts; a set that is not planned has no line, a run starts anew."""
+    caps = {
+        "WAN_BUDGET_TOTAL_USD": "0.12",
+        "WAN_BUDGET_DAY_USD": "1",
+        "WAN_BUDGET_SET_USD": "2",
+        "WAN_BUDGET_RUN_USD": "3",
+    }
+    doubtful.write("tests.csv", "prompt\none\n")
+    assert doubtful.wan("plan", "tests").exit_code == 0
+    found = json.loads(doubtful.wan("status", "--json", **caps).stdout)["caps"]
+    told = [(each["cap"], each["committed_usd"], each["left_usd"]) for each in found]
+    assert told == [
+        ("total", "0.12", "0.00"),
+        ("day", "0.12", "0.88"),
+        ("set", "0.12", "1.88"),
+        ("run", "0", "3"),
+    ]
+    assert {each["setting"] for each in found} == set(caps)
+    shown = doubtful.wan("status", COLUMNS="300", **caps).output
+    for words in ("$0.88", "WAN_BUDGET_DAY_USD", "wan ledger adopt REQUEST TASK", "made in doubt"):
+        assert words in shown
+    assert json.loads(doubtful.wan("status", "--json").stdout)["caps"] == []
+
+
+@pytest.mark.parametrize(("lifetime_s", "hurry"), [(3600.0, True), (86_400.0, False)])
+def test_status_warns_of_a_deadline_that_is_near(
+    folder: Folder, provider: RunningEmulator, lifetime_s: float, hurry: bool
+) -> None:
+    """Within two hours it says what to do; JSON has the time."""
+    stuck = Fault(kind=FaultKind.STUCK_TASK)
+    provider.set_plan(FAST.model_copy(update={"faults": (stuck,)}))
+    batch = workbench(folder).buy(
+        [make_request()], result_lifetime_s=lifetime_s, task_patience_s=0.1
+    )
+    asyncio.run(batch)
+    done = folder.wan("status", COLUMNS="300")
+    assert ("run `wan reconcile` now" in done.output) is hurry
+    deadline = datetime.fromisoformat(
+        json.loads(folder.wan("status", "--json").stdout)["oldest_deadline"]
+    )
+    left_s = (deadline - datetime.now(UTC)).total_seconds()
+    assert lifetime_s - 120 < left_s <= lifetime_s
 
 
 def test_status_of_an_empty_folder_makes_nothing(idle: Folder) -> None:
@@ -290,9 +339,14 @@ def test_help_is_for_newcomers() -> None:
     runner = CliRunner()
     first = runner.invoke(app, ["--help"], env={"COLUMNS": "200"}).output
     assert "Exit codes: 0 everything complete" in first
-    for command in ("plan", "run", "status", "emulator"):
+    for command in ("plan", "run", "status", "reconcile", "emulator"):
         assert command in first
         page = runner.invoke(app, [command, "--help"], env={"COLUMNS": "200"})
         assert page.exit_code == 0
         assert len(page.output.split()) > 20
+    for command in ("show", "export", "adopt", "release", "write-off"):
+        page = runner.invoke(app, ["ledger", command, "--help"], env={"COLUMNS": "200"})
+        assert page.exit_code == 0
+        assert len(page.output.split()) > 20
+        assert command in runner.invoke(app, ["ledger"], env={"COLUMNS": "200"}).output
     assert runner.invoke(app, ["--version"]).output.strip() == __version__

@@ -19,6 +19,7 @@ from wan_pipeline.generation.progress import BatchReport
 from wan_pipeline.ledger.budget import Caps
 from wan_pipeline.ledger.ledger import Ledger
 from wan_pipeline.ledger.retries import Retry
+from wan_pipeline.ledger.shown import shown_of
 from wan_pipeline.prompts.plan_table import REQUESTS_FILE, iter_requests, request_ids
 from wan_pipeline.prompts.tables import REQUESTS
 from wan_pipeline.report.contact_sheet import ContactItem, contact_sheet
@@ -193,8 +194,8 @@ def _counts(report: BatchReport) -> dict[str, dg.MetadataValue | int | float]:
 def _data_version(ledger: Ledger, requests: Path) -> dg.DataVersion:
     """A hash of which image every request brought."""
     digest = hashlib.sha256()
-    for request_id, records in sorted(ledger.images(request_ids(requests)).items()):
-        for record in records:
+    for request_id, shown in sorted(shown_of(ledger, request_ids(requests)).items()):
+        for record in shown.images:
             digest.update(f"{request_id} {record.image_index} {record.image_id}\n".encode())
     return dg.DataVersion(digest.hexdigest())
 
@@ -214,13 +215,14 @@ def _not_complete(ledger: Ledger, requests: Path) -> dg.MetadataValue:
 
 def _contact_sheet(ledger: Ledger, requests: Path, layout: DataLayout) -> dg.MetadataValue:
     """One image of each of the first prompts, small."""
-    stored = ledger.images(request_ids(requests))
+    stored = shown_of(ledger, request_ids(requests))
     items: list[ContactItem] = []
     for planned in iter_requests(requests):
-        for record in stored.get(planned.request_id, [])[:1]:
-            if record.path is not None:
-                path = layout.root / record.path
-                items.append(ContactItem(image_path=path, caption=planned.request.prompt))
+        if planned.request_id in stored:
+            path = stored[planned.request_id].images[0].path
+            assert path is not None, "a stored image has one"  # noqa: S101
+            item = ContactItem(image_path=layout.root / path, caption=planned.request.prompt)
+            items.append(item)
         if len(items) == SHEET_IMAGES:
             break
     return dg.MetadataValue.md(contact_sheet(items) if items else "no image is stored yet")

@@ -1,0 +1,169 @@
+"""What one `wan run` did: for people a table, for scripts JSON, a last line and an exit code."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+from rich.table import Table
+
+from wan_pipeline.cli.console import unfinished_table, usd
+from wan_pipeline.cli.exit_codes import ExitCode
+from wan_pipeline.cli.screen import say, warn
+from wan_pipeline.prompts.table import REJECTS_FILE
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rich.console import Console
+
+    from wan_pipeline.defs.launch import JobOutcome
+    from wan_pipeline.generation.planning import Standing, UnfinishedRequest
+    from wan_pipeline.settings import DataLayout
+    from wan_pipeline.wan.errors import StopReason
+
+__all__ = ["Built", "Summary"]
+
+ZERO = Decimal(0)
+CHECKED_LAST = "every_request_stored"
+INTERRUPTED = (
+    "Interrupted. Tasks at the provider go on; run again to fetch them, nothing is bought twice"
+)
+# Steps that read what the user wrote; what fails there is the user's to mend.
+READING_STEPS = frozenset({"prompts", "plan"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Built:
+    """What one `wan run` did for one prompt set.
+
+    Attributes:
+        prompt_set: the set.
+        layout: where its files lie.
+        outcome: how the Dagster run ended.
+        standing: how far the set is now.
+        unfinished: its requests that are not complete.
+        rejections: rules broken by rows of its file, which were left out.
+        steps: commands that bring the incomplete ones further.
+        stop: why submitting ended early, if it did.
+        left: requests that were not bought because of that.
+        left_cost_usd: what they would cost.
+        submitted: creates sent.
+        stored: images stored.
+        taken_up: purchases of earlier runs that this one went on with.
+        cost_usd: cost of what this run bought.
+        duration_s: seconds, start of the run to its end.
+    """
+
+    prompt_set: str
+    layout: DataLayout
+    outcome: JobOutcome
+    standing: Standing
+    unfinished: Sequence[UnfinishedRequest]
+    rejections: int
+    steps: Sequence[str]
+    stop: StopReason | None
+    left: int
+    left_cost_usd: Decimal
+    submitted: int
+    stored: int
+    taken_up: int
+    cost_usd: Decimal
+    duration_s: float
+
+    def exit_code(self) -> ExitCode:
+        """The command's exit code if this were its only set."""
+        failed_step = self.outcome.failed_step or ""
+        if self.outcome.interrupted:
+            return ExitCode.INTERRUPTED
+        if self.stop is not None:
+            return ExitCode.STOPPED
+        if failed_step in READING_STEPS or self.outcome.error_class == "ConfigurationError":
+            return ExitCode.USAGE
+        if self.outcome.success:
+            return ExitCode.COMPLETE
+        if CHECKED_LAST in failed_step:
+            return ExitCode.INCOMPLETE
+        return ExitCode.ERROR
+
+    def show(self, console: Console) -> None:
+        """Print the set's table, and what is not complete."""
+        table = Table(title=self.prompt_set, title_justify="left", show_header=False)
+        table.add_column(style="bold")
+        table.add_column(overflow="fold")
+        new = f"{self.stored} new, {self.standing.images_stored} in all"
+        table.add_row("images", new)
+        if short := self.standing.images_short:
+            table.add_row("images missing", f"{short}: their requests brought fewer than asked for")
+        table.add_row("cost of this run", usd(self.cost_usd))
+        if set_aside := sum((each.reserved_usd for each in self.unfinished), ZERO):
+            table.add_row("set aside", f"{usd(set_aside)} for requests in flight or unknown")
+        if self.taken_up:
+            table.add_row("taken up from earlier runs", f"{self.taken_up} requests, paid before")
+        if not self.submitted and not self.stored and self.outcome.success:
+            table.add_row("", "everything was stored already: nothing submitted, nothing paid")
+        table.add_row("duration", f"{self.duration_s:.1f} s")
+        table.add_row("images in", str(self.layout.root / "images"))
+        table.add_row("metadata", str(self.layout.metadata(self.prompt_set)))
+        table.add_row("gallery", str(self.layout.gallery(self.prompt_set) / "index.html"))
+        table.add_row("dagster run", self.outcome.run_id)
+        console.print(table)
+        if self.unfinished:
+            console.print(unfinished_table(self.unfinished))
+        for step in self.steps:
+            warn(console, step)
+        if self.outcome.interrupted:
+            warn(console, INTERRUPTED)
+        elif not self.outcome.success and CHECKED_LAST not in (self.outcome.failed_step or ""):
+            say(console, self.outcome.error)
+        elif self.rejections:
+            rejects = self.layout.tables(self.prompt_set) / REJECTS_FILE
+            warn(console, f"{self.rejections} rules broken by rows left out; see {rejects}")
+
+    def as_json(self) -> dict[str, Any]:
+        """The same for scripts; money as strings."""
+        return {
+            "prompt_set": self.prompt_set,
+            "run_id": self.outcome.run_id,
+            "exit_code": int(self.exit_code()),
+            "submitted": self.submitted,
+            "stored": self.stored,
+            "taken_up": self.taken_up,
+            "cost_usd": str(self.cost_usd),
+            "duration_s": round(self.duration_s, 3),
+            "standing": asdict(self.standing),
+            "not_complete": [
+                {**asdict(request), "reserved_usd": str(request.reserved_usd)}
+                for request in self.unfinished
+            ],
+            "rejections": self.rejections,
+            "stop": None if self.stop is None else self.stop.value,
+            "left": self.left,
+            "left_cost_usd": str(self.left_cost_usd),
+            "next_steps": list(self.steps),
+            "error": self.outcome.error,
+            "metadata": str(self.layout.metadata(self.prompt_set)),
+            "gallery": str(self.layout.gallery(self.prompt_set) / "index.html"),
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Summary:
+    """All sets of one `wan run` together."""
+
+    built: Sequence[Built]
+
+    def exit_code(self) -> ExitCode:
+        """The worst of the sets'."""
+        return max((each.exit_code() for each in self.built), default=ExitCode.COMPLETE)
+
+    def last_line(self) -> str:
+        """For scripts; its form is part of the interface."""
+        cost = sum((each.cost_usd for each in self.built), ZERO)
+        return (
+            f"submitted={sum(each.submitted for each in self.built)}"
+            f" stored={sum(each.stored for each in self.built)}"
+            f" failed={sum(each.standing.incomplete for each in self.built)}"
+            f" cost_usd={cost:.2f}"
+        )

@@ -1,0 +1,200 @@
+"""The steps of `wan reconcile`, in the order in which they help each other."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from wan_pipeline.cli.console import LiveProgress
+from wan_pipeline.cli.reconciled import Reconciled
+from wan_pipeline.cli.session import Session
+from wan_pipeline.cli.status import damaged_plan
+from wan_pipeline.dataset.keeper import ImageKeeper
+from wan_pipeline.dataset.store import ImageStore
+from wan_pipeline.defs.resources import WanResource
+from wan_pipeline.generation.leftovers import LeftoverKind, leftovers
+from wan_pipeline.generation.reconcile import (
+    Matches,
+    adopt_matches,
+    find_broken_files,
+    listing_window,
+    match_orphans,
+    reopen_files,
+)
+from wan_pipeline.ledger.export import RowFilter
+from wan_pipeline.ledger.lookup import (
+    changed_requests,
+    find_purchases,
+    known_task_ids,
+    newest_event,
+    stored_images,
+)
+from wan_pipeline.ledger.snapshot import snapshot
+from wan_pipeline.ledger.states import PurchaseState
+from wan_pipeline.prompts.errors import UnreadablePromptFileError
+from wan_pipeline.prompts.plan_table import REQUESTS_FILE, request_ids
+from wan_pipeline.wan.errors import AccountStopError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rich.console import Console
+
+    from wan_pipeline.generation.leftovers import Leftover
+    from wan_pipeline.generation.progress import BatchReport
+    from wan_pipeline.generation.reconcile import BrokenFile, Match
+    from wan_pipeline.ledger.ledger import Ledger
+    from wan_pipeline.ledger.records import ImageRecord, Purchase
+    from wan_pipeline.settings import Settings
+
+__all__ = ["Reconciler"]
+
+RUN_ID = "wan reconcile"
+UNDECIDED = (PurchaseState.UNKNOWN, PurchaseState.WRITTEN_OFF)
+
+
+class Reconciler:
+    """One reconciliation of a profile.
+
+    Args:
+        settings: whose ledger.
+        console: where progress is shown.
+    """
+
+    def __init__(self, settings: Settings, *, console: Console) -> None:
+        self._settings = settings
+        self._console = console
+        self._wan = WanResource.from_settings(settings)
+        self._notes: list[str] = []
+
+    def run(self, *, deep: bool) -> Reconciled:
+        """Recover, adopt, compare with the disk, recover what that brought, and sum up.
+
+        Args:
+            deep: read every byte of every stored image.
+        """
+        with self._settings.open_ledger() as ledger:
+            began = newest_event(ledger)
+            reports = [self._recover()]
+            matches = self._matches(ledger)
+            adopted, broken, reopened = self._mend(ledger, matches, deep=deep)
+            if adopted or reopened:
+                reports.append(self._recover())
+            self._publish(changed_requests(ledger, began))
+            with snapshot(ledger) as view:
+                left = leftovers(view)
+            in_flight = len(ledger.unfinished())
+        adopted_tasks = {each.task for each in adopted}
+        orphans = [*(each.task for each in matches.adoptable), *matches.ambiguous]
+        orphans = [*orphans, *matches.unexplained]
+        return Reconciled(
+            polled=reports[0].tally.taken_up + len(adopted),
+            fetched=sum(each.tally.images for each in reports),
+            in_flight=in_flight,
+            adopted=adopted,
+            orphans=[task for task in orphans if task not in adopted_tasks],
+            broken=broken,
+            leftovers=left,
+            notes=[*self._notes, *_remedies(left)],
+            stopped=_stopped(reports),
+        )
+
+    def _recover(self) -> BatchReport:
+        """Poll and fetch what dead runs left, of all sets."""
+        with LiveProgress(self._console) as progress:
+            return self._wan.recover(prompt_set="", run_id=RUN_ID, progress=progress)
+
+    def _matches(self, ledger: Ledger) -> Matches:
+        """Whose the provider's tasks are, where it lists them."""
+        window = listing_window(_in_states(ledger, UNDECIDED))
+        if window is None:
+            return Matches()
+        tasks = self._wan.list_tasks(*window)
+        if tasks is None:
+            self._notes.append(
+                "this provider cannot list its tasks: what became of unknown requests is to be"
+                " seen in its console only"
+            )
+            return Matches()
+        # Read after the list: a task that a live run has just written down is no orphan.
+        return match_orphans(
+            _in_states(ledger, UNDECIDED),
+            tasks,
+            known_task_ids(ledger),
+            awaited=_in_states(ledger, (PurchaseState.INTENT,)),
+        )
+
+    def _mend(
+        self, ledger: Ledger, matches: Matches, *, deep: bool
+    ) -> tuple[Sequence[Match], Sequence[BrokenFile], Sequence[BrokenFile]]:
+        """Adopt the certain ones, and expect broken files anew: adopted, broken, expected."""
+        store = ImageStore(self._settings.layout.root)
+        keeper = ImageKeeper(store)
+
+        def problem_of(record: ImageRecord) -> str | None:
+            problem = keeper.problem_of(record)
+            if problem is None and deep and record.path and record.image_id:
+                intact = store.exists_intact(record.path, record.image_id)
+                return None if intact else "its file has other bytes"
+            return problem
+
+        broken = find_broken_files(stored_images(ledger), problem_of)
+        with ledger.owner(RUN_ID) as owner:
+            lifetime_s = self._settings.account().result_lifetime_s
+            adopted = adopt_matches(ledger, matches, owner=owner, lifetime_s=lifetime_s)
+            reopened = reopen_files(ledger, broken, owner=owner)
+        return adopted, broken, reopened
+
+    def _publish(self, changed: set[str]) -> None:
+        """Show the sets anew in which something was fetched."""
+        planned = sorted((self._settings.layout.root / "sets").glob(f"*/{REQUESTS_FILE}"))
+        names: list[str] = []
+        for path in planned if changed else ():
+            try:
+                if not changed.isdisjoint(request_ids(path)):
+                    names.append(path.parent.name)
+            except UnreadablePromptFileError as error:
+                self._notes.append(damaged_plan(path.parent.name, path.parent, error))
+        if not names:
+            return
+        with Session(self._settings, console=self._console) as session:
+            for name in names:
+                outcome = session.publish(name)
+                if not outcome.success and outcome.error:
+                    self._notes.append(f"{name}: metadata or gallery not written: {outcome.error}")
+
+
+def _in_states(ledger: Ledger, states: Sequence[PurchaseState]) -> list[Purchase]:
+    """Newest attempts that stand in one of the states."""
+    only = RowFilter(states=[state.value for state in states])
+    found, _ = find_purchases(ledger, only)
+    standing = ledger.purchases(each.request_id for each in found)
+    return [each for each in standing.values() if each.state in states]
+
+
+def _remedies(left: Sequence[Leftover]) -> list[str]:
+    """What a person can do about it."""
+    kinds = {each.kind for each in left}
+    notes: list[str] = []
+    if LeftoverKind.UNKNOWN in kinds:
+        notes.append(
+            "unknown: look for them in the provider's console, then `wan ledger adopt REQUEST"
+            " TASK_ID`, `wan ledger release REQUEST` or `wan ledger write-off REQUEST`"
+        )
+    if kinds & {LeftoverKind.EXPIRED, LeftoverKind.LOST}:
+        notes.append(
+            "expired and lost: gone; `wan run --retry lost` buys them again, for their price"
+        )
+    if LeftoverKind.PRICE in kinds:
+        notes.append(
+            "price: what was charged counts; set WAN_PRICE_USD to what the account pays, so that"
+            " plans and budgets are right"
+        )
+    return notes
+
+
+def _stopped(reports: Sequence[BatchReport]) -> str:
+    """Why polling ended early, with what to do; empty when it did not."""
+    for report in reports:
+        if report.stop is not None:
+            return str(AccountStopError(report.stop, report.stop_detail))
+    return ""

@@ -1,0 +1,94 @@
+"""Why a request that is not complete was not bought again, and what a person can do about it."""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import replace
+from decimal import Decimal
+from typing import TYPE_CHECKING
+
+from wan_pipeline.cli.console import usd
+from wan_pipeline.ledger.retries import FINAL_KINDS, Retry, RetryRule
+from wan_pipeline.ledger.states import PurchaseState
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping, Sequence
+
+    from wan_pipeline.generation.planning import UnfinishedRequest
+    from wan_pipeline.ledger.records import Purchase
+
+__all__ = ["next_steps", "with_retry_notes"]
+
+ZERO = Decimal(0)
+_RETRIED_BY = {
+    PurchaseState.FAILED: Retry.FAILED,
+    PurchaseState.REFUSED: Retry.FAILED,
+    PurchaseState.EXPIRED: Retry.LOST,
+    PurchaseState.WRITTEN_OFF: Retry.LOST,
+    PurchaseState.STORED: Retry.LOST,  # among the incomplete ones: with a lost image
+}
+_REMEDY = {"moderation": "change the row's prompt", "invalid": "change the row's values"}
+
+
+def with_retry_notes(
+    requests: Sequence[UnfinishedRequest],
+    purchases: Mapping[str, Purchase],
+    *,
+    retry: Collection[Retry],
+    max_attempts: int,
+) -> list[UnfinishedRequest]:
+    """The same, with a word in the reason of each that `retry` was to buy again and did not.
+
+    Args:
+        requests: those that are not complete.
+        purchases: the newest attempt by request id.
+        retry: what the run was asked to buy again.
+        max_attempts: how often one request may be bought.
+    """
+    found: list[UnfinishedRequest] = []
+    for request in requests:
+        purchase = purchases.get(request.request_id)
+        note = None
+        if purchase is not None and _RETRIED_BY.get(purchase.state) in retry:
+            note = _not_retried(purchase, max_attempts)
+        found.append(replace(request, reason=f"{request.reason}; {note}") if note else request)
+    return found
+
+
+def next_steps(
+    requests: Sequence[UnfinishedRequest],
+    purchases: Mapping[str, Purchase],
+    *,
+    prompt_set: str,
+    price_usd: Decimal | None,
+    max_attempts: int,
+) -> list[str]:
+    """Commands that bring the incomplete requests further, each with what it costs."""
+    steps: list[str] = []
+    standing = [purchases[each.request_id] for each in requests if each.request_id in purchases]
+    for retry, why in ((Retry.FAILED, "failed for a reason that may pass"), (Retry.LOST, "lost")):
+        rule = RetryRule(what=frozenset({retry}), max_attempts=max_attempts)
+        again = [each for each in standing if rule.allows(each, lost=True)]
+        if again:
+            images = sum(each.n for each in again)
+            cost = None if price_usd is None else price_usd * images
+            steps.append(
+                f"{len(again)} {why}: `wan run {shlex.quote(prompt_set)} --retry {retry.value}`"
+                f" buys {images} images again, for {usd(cost)}"
+            )
+    if unknown := [each for each in standing if each.state is PurchaseState.UNKNOWN]:
+        reserved = sum((each.reserved_usd for each in unknown), ZERO)
+        steps.append(
+            f"{len(unknown)} unknown, {usd(reserved)} set aside: `wan reconcile`, then look into"
+            " the provider's console and decide with `wan ledger adopt`, `release` or `write-off`"
+        )
+    return steps
+
+
+def _not_retried(purchase: Purchase, max_attempts: int) -> str | None:
+    kind = purchase.error_kind
+    if _RETRIED_BY[purchase.state] is Retry.FAILED and kind in FINAL_KINDS:
+        return f"not retried: {kind}; {_REMEDY.get(kind, 'change the row')}"
+    if purchase.attempt >= max_attempts:
+        return f"bought {purchase.attempt} times, WAN_MAX_ATTEMPTS is {max_attempts}"
+    return None

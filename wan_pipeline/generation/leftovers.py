@@ -1,0 +1,181 @@
+"""What reconciliation cannot explain: images and dollars that are in doubt, or gone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from decimal import Decimal
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+import sqlalchemy as sa
+
+from wan_pipeline.ledger import schema
+from wan_pipeline.ledger.review import price_differences
+from wan_pipeline.ledger.states import ImageState, PurchaseState
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from datetime import datetime
+
+    from wan_pipeline.ledger.snapshot import Snapshot
+
+__all__ = ["Leftover", "LeftoverKind", "leftovers"]
+
+ZERO = Decimal(0)
+NANO = Decimal("1e-9")
+_PURCHASES = schema.purchases.c
+_IMAGES = schema.images.c
+
+
+class LeftoverKind(StrEnum):
+    """Why something is left.
+
+    Attributes:
+        UNKNOWN: a task may exist; its price is set aside.
+        EXPIRED: a task existed and its result died before anybody fetched it.
+        LOST: an image was paid for and can no longer arrive.
+        PRICE: the provider reported another cost than price times images.
+    """
+
+    UNKNOWN = "unknown"
+    EXPIRED = "expired"
+    LOST = "lost"
+    PRICE = "price"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Leftover:
+    """One purchase of which something is left.
+
+    Attributes:
+        kind: why.
+        request_id: the request.
+        attempt: which purchase of it.
+        prompt_set: the set that bought it.
+        task_id: the provider's task, where it is known.
+        since: when its intent was written.
+        images: how many images it is about.
+        usd: what they cost; for a price, what was charged beyond it, negative when less.
+        reason: what is known about it.
+    """
+
+    kind: LeftoverKind
+    request_id: str
+    attempt: int
+    prompt_set: str
+    task_id: str | None
+    since: datetime | None
+    images: int
+    usd: Decimal
+    reason: str
+
+
+def leftovers(view: Snapshot) -> list[Leftover]:
+    """Everything unexplained, by kind, then by age.
+
+    Of a request that was bought again only the newest attempt counts: a person knew of the rest.
+    """
+    return [*_without_result(view), *_lost(view), *_prices(view)]
+
+
+def _newest(view: Snapshot) -> sa.Subquery:
+    """The newest attempt at each request."""
+    return (
+        sa.select(
+            _PURCHASES.request_id.label("request_id"),
+            sa.func.max(_PURCHASES.attempt).label("attempt"),
+        )
+        .where(_PURCHASES.profile == view.profile)
+        .group_by(_PURCHASES.request_id)
+        .subquery()
+    )
+
+
+def _without_result(view: Snapshot) -> Iterator[Leftover]:
+    """Unknown and expired purchases."""
+    newest = _newest(view)
+    for state in (PurchaseState.UNKNOWN, PurchaseState.EXPIRED):
+        rows = view.connection.execute(
+            sa.select(schema.purchases)
+            .join(
+                newest,
+                (newest.c.request_id == _PURCHASES.request_id)
+                & (newest.c.attempt == _PURCHASES.attempt),
+            )
+            .where(_PURCHASES.profile == view.profile, _PURCHASES.state == state.value)
+            .order_by(_PURCHASES.created_at, _PURCHASES.request_id)
+        )
+        for row in rows:
+            yield Leftover(
+                kind=LeftoverKind(state.value),
+                request_id=row.request_id,
+                attempt=row.attempt,
+                prompt_set=row.bought_by_set,
+                task_id=row.task_id,
+                since=row.created_at,
+                images=row.n,
+                usd=row.reserved_usd,
+                reason=row.error_message or "",
+            )
+
+
+def _lost(view: Snapshot) -> Iterator[Leftover]:
+    """Purchases with lost images, and these images' share of the cost."""
+    newest = _newest(view)
+    lost = sa.func.sum(sa.case((_IMAGES.state == ImageState.LOST.value, 1), else_=0))
+    counts = (
+        sa.select(
+            _IMAGES.request_id.label("request_id"),
+            _IMAGES.attempt.label("attempt"),
+            sa.func.count().label("images"),
+            lost.label("lost"),
+            sa.func.max(_IMAGES.problem).label("problem"),
+        )
+        .where(_IMAGES.profile == view.profile)
+        .group_by(_IMAGES.request_id, _IMAGES.attempt)
+        .having(lost > 0)
+        .subquery()
+    )
+    rows = view.connection.execute(
+        sa.select(schema.purchases, counts.c.images, counts.c.lost, counts.c.problem)
+        .join(
+            counts,
+            (counts.c.request_id == _PURCHASES.request_id)
+            & (counts.c.attempt == _PURCHASES.attempt),
+        )
+        .join(
+            newest,
+            (newest.c.request_id == _PURCHASES.request_id)
+            & (newest.c.attempt == _PURCHASES.attempt),
+        )
+        .where(_PURCHASES.profile == view.profile)
+        .order_by(_PURCHASES.created_at, _PURCHASES.request_id)
+    )
+    for row in rows:
+        share = (row.cost_usd or ZERO) * row.lost / row.images
+        yield Leftover(
+            kind=LeftoverKind.LOST,
+            request_id=row.request_id,
+            attempt=row.attempt,
+            prompt_set=row.bought_by_set,
+            task_id=row.task_id,
+            since=row.created_at,
+            images=row.lost,
+            usd=share.quantize(NANO),
+            reason=row.problem or "",
+        )
+
+
+def _prices(view: Snapshot) -> Iterator[Leftover]:
+    for each in price_differences(view):
+        yield Leftover(
+            kind=LeftoverKind.PRICE,
+            request_id=each.request_id,
+            attempt=each.attempt,
+            prompt_set=each.prompt_set,
+            task_id=each.task_id,
+            since=None,
+            images=each.images,
+            usd=each.cost_usd - each.expected_usd,
+            reason=f"charged {each.cost_usd:f} USD, its images are priced {each.expected_usd:f}",
+        )

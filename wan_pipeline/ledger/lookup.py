@@ -1,0 +1,157 @@
+"""Looking things up in the ledger the way a person asks: by the beginning of an id, by filters."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import sqlalchemy as sa
+
+from wan_pipeline.ledger import schema
+from wan_pipeline.ledger.errors import UnclearRequestError
+from wan_pipeline.ledger.records import ImageRecord, Purchase
+from wan_pipeline.ledger.snapshot import snapshot
+from wan_pipeline.ledger.states import ImageState
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator
+    from datetime import datetime
+
+    from wan_pipeline.ledger.export import RowFilter
+    from wan_pipeline.ledger.reading import LedgerReader
+
+__all__ = [
+    "Event",
+    "changed_requests",
+    "find_purchases",
+    "find_request",
+    "history_of",
+    "known_task_ids",
+    "newest_event",
+    "stored_images",
+]
+
+BEGINNING = re.compile("[0-9a-f]{6,64}")
+CHUNK = 10_000  # rows held in memory
+NAMED = 5  # candidates told when a beginning is not enough
+_PURCHASES = schema.purchases.c
+_EVENTS = schema.events.c
+_IMAGES = schema.images.c
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """One change of a purchase or an image; columns are described in `schema.events`."""
+
+    seq: int
+    at: datetime
+    attempt: int
+    image_index: int | None
+    from_state: str | None
+    to_state: str
+    owner_id: str | None
+    detail: str | None
+    who: str | None
+
+
+def find_request(reader: LedgerReader, beginning: str) -> str:
+    """The one request whose id begins so.
+
+    Raises:
+        UnclearRequestError: it names none or several, or is too short to tell.
+    """
+    beginning = beginning.strip().lower()
+    if not BEGINNING.fullmatch(beginning):
+        raise UnclearRequestError(
+            f"{beginning!r} is no request id: give at least the first 6 of its 64 hexadecimal"
+            " digits, as `wan ledger show` prints them. Nothing was changed"
+        )
+    query = (
+        sa.select(_PURCHASES.request_id)
+        .where(
+            _PURCHASES.profile == reader.profile,
+            _PURCHASES.request_id.startswith(beginning, autoescape=True),
+        )
+        .distinct()
+        .order_by(_PURCHASES.request_id)
+        .limit(NAMED)
+    )
+    with snapshot(reader) as view:
+        found = list(view.connection.execute(query).scalars())
+    if not found:
+        raise UnclearRequestError(
+            f"the ledger of profile {reader.profile} has no request that begins with {beginning};"
+            " `wan ledger show` lists them. Nothing was changed"
+        )
+    if len(found) > 1:
+        raise UnclearRequestError(
+            f"{beginning} begins more than one request id: {', '.join(each[:20] for each in found)}"
+            ". Give more digits; nothing was changed"
+        )
+    return found[0]
+
+
+def find_purchases(
+    reader: LedgerReader, only: RowFilter, *, limit: int | None = None
+) -> tuple[list[Purchase], int]:
+    """Purchases that pass a filter, the newest intent first, and how many there are in all."""
+    conditions = [_PURCHASES.profile == reader.profile, *only.conditions()]
+    query = (
+        sa.select(schema.purchases)
+        .where(*conditions)
+        .order_by(_PURCHASES.created_at.desc(), _PURCHASES.request_id, _PURCHASES.attempt.desc())
+        .limit(limit)
+    )
+    count = sa.select(sa.func.count()).select_from(schema.purchases).where(*conditions)
+    with snapshot(reader) as view:
+        found = [Purchase.from_row(row) for row in view.connection.execute(query)]
+        return found, view.connection.execute(count).scalar_one()
+
+
+def history_of(reader: LedgerReader, request_id: str) -> list[Event]:
+    """Everything that ever happened to a request, in its order."""
+    query = (
+        sa.select(*(_EVENTS[name] for name in Event.__slots__))
+        .where(_EVENTS.profile == reader.profile, _EVENTS.request_id == request_id)
+        .order_by(_EVENTS.seq)
+    )
+    with snapshot(reader) as view:
+        rows: Any = view.connection.execute(query).mappings()
+        return [Event(**row) for row in rows]
+
+
+def known_task_ids(reader: LedgerReader) -> Collection[str]:
+    """Every task that any purchase has."""
+    query = sa.select(_PURCHASES.task_id).where(
+        _PURCHASES.profile == reader.profile, _PURCHASES.task_id.is_not(None)
+    )
+    with snapshot(reader) as view:
+        return {str(task_id) for task_id in view.connection.execute(query).scalars()}
+
+
+def newest_event(reader: LedgerReader) -> int:
+    """Number of the last change."""
+    with snapshot(reader) as view:
+        return view.last_event
+
+
+def changed_requests(reader: LedgerReader, after: int) -> set[str]:
+    """Requests to which something happened after an event."""
+    query = (
+        sa.select(_EVENTS.request_id)
+        .where(_EVENTS.profile == reader.profile, _EVENTS.seq > after)
+        .distinct()
+    )
+    with snapshot(reader) as view:
+        return set(view.connection.execute(query).scalars())
+
+
+def stored_images(reader: LedgerReader) -> Iterator[ImageRecord]:
+    """Every image that the ledger calls stored, streamed."""
+    query = sa.select(schema.images).where(
+        _IMAGES.profile == reader.profile, _IMAGES.state == ImageState.STORED.value
+    )
+    with snapshot(reader) as view:
+        for row in view.connection.execute(query.execution_options(yield_per=CHUNK)):
+            yield ImageRecord.from_row(row)
