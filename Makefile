@@ -1,5 +1,5 @@
 # Two commands: `make run` builds the example dataset, `make test` runs the tests.
-# Everything else: make dev, make lint, make kills, make clean, make lock. See the README.
+# Everything else: make dev, lint, kills, crash, storm, clean, lock. See the README.
 
 SET ?= showcase
 PYTHON ?= python3
@@ -13,7 +13,7 @@ BIN := $(VENV)/bin
 # Two `make` at once must not install into one environment at the same time.
 LOCK := $(shell command -v flock >/dev/null 2>&1 && echo flock .venv.lock)
 
-.PHONY: run test dev kills lint clean lock
+.PHONY: run test dev kills crash storm lint clean lock
 
 run: $(VENV)/run.stamp
 	@$(BIN)/wan run $(SET)
@@ -31,6 +31,17 @@ dev: $(VENV)/run.stamp
 KILLS ?= 20
 kills: $(VENV)/dev.stamp
 	@$(BIN)/python -m wan_pipeline_tests.crash.kills --kills $(KILLS)
+
+# The engine killed at every point and pair of points; takes hours. PAIRS=100 takes some by seed.
+PAIRS ?= all
+crash: $(VENV)/dev.stamp
+	@$(BIN)/python -m wan_pipeline_tests.crash.crash --pairs $(PAIRS)
+
+# The engine killed at random under random faults.
+SEED ?= 7
+storm: KILLS = 200
+storm: $(VENV)/dev.stamp
+	@$(BIN)/python -m wan_pipeline_tests.crash.storm --kills $(KILLS) --seed $(SEED)
 
 lint: $(VENV)/dev.stamp
 	$(BIN)/ruff format --check .

@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from wan_pipeline.dataset.atomic import atomic_path
-from wan_pipeline.ledger.states import ImageState
+from wan_pipeline.ledger.shown import shown_of
 from wan_pipeline.prompts.plan_table import iter_requests
 
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from wan_pipeline.ledger.ledger import Ledger
     from wan_pipeline.ledger.records import ImageRecord, Purchase
+    from wan_pipeline.ledger.shown import Shown
     from wan_pipeline.prompts.expand import PlannedRequest
 
 __all__ = ["METADATA", "MetadataSummary", "share_cost", "write_metadata"]
@@ -138,14 +139,14 @@ def write_metadata(
         iter_requests(requests_path), key=lambda row: (row.prompt_id, row.request_id, row.replica)
     )
     ids = {row.request_id for row in planned}
-    purchases, images = ledger.purchases(ids), ledger.images(ids)
+    shown = shown_of(ledger, ids)
     rows: list[dict[str, Any]] = []
     charged: set[str] = set()
     for request in planned:
         # Prompts that share a purchase have a row each, and the first one bears its cost.
         free = request.request_id in charged
         charged.add(request.request_id)
-        rows.extend(_rows(request, purchases, images, prompt_set=prompt_set, free=free))
+        rows.extend(_rows(request, shown, prompt_set=prompt_set, free=free))
     table = pa.Table.from_pylist(rows, schema=METADATA).sort_by(SORT_KEYS)
     out.parent.mkdir(parents=True, exist_ok=True)
     with atomic_path(out) as temporary:
@@ -161,23 +162,16 @@ def share_cost(cost: Decimal, images: int) -> list[Decimal]:
 
 def _rows(
     planned: PlannedRequest,
-    purchases: dict[str, Purchase],
-    images: dict[str, list[ImageRecord]],
+    shown: dict[str, Shown],
     *,
     prompt_set: str,
     free: bool,
 ) -> Iterator[dict[str, Any]]:
     """The rows of one request, one per stored image; together they cost what was paid."""
-    purchase = purchases.get(planned.request_id)
-    if purchase is None:
+    found = shown.get(planned.request_id)
+    if found is None:
         return
-    records = [
-        record
-        for record in images.get(planned.request_id, [])
-        if record.attempt == purchase.attempt and record.state is ImageState.STORED
-    ]
-    if not records:
-        return
+    purchase, records = found.purchase, found.images
     paid = Decimal(0) if free else purchase.cost_usd or Decimal(0)
     for record, cost in zip(records, share_cost(paid, len(records)), strict=True):
         yield _row(planned, purchase, record, cost_usd=cost, prompt_set=prompt_set)

@@ -11,6 +11,9 @@ import math
 import secrets
 from typing import TYPE_CHECKING
 
+from starlette.requests import ClientDisconnect
+from starlette.responses import Response
+
 from wan_pipeline.emulator.contract import Refusal, read_create
 from wan_pipeline.emulator.faults import AFTER_ACCEPTANCE, IN_PLACE_OF_THE_ANSWER, FaultKind
 from wan_pipeline.emulator.mishaps import respond
@@ -18,7 +21,6 @@ from wan_pipeline.emulator.replies import ResultUrls, error_reply, status_envelo
 
 if TYPE_CHECKING:
     from starlette.requests import Request
-    from starlette.responses import Response
 
     from wan_pipeline.emulator.mishaps import Mishaps
     from wan_pipeline.emulator.tasks import Account
@@ -48,6 +50,9 @@ class Gateway:
         except Refusal as refusal:
             book.count("refused")
             return self._refuse(refusal)
+        except ClientDisconnect:  # it died before its body was whole: nobody to answer
+            book.count("refused")
+            return Response(status_code=400)
 
     async def poll(self, request: Request) -> Response:
         """``GET /model/v1/generation/task/{task_id}``."""

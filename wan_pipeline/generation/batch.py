@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Coroutine, Iterable, Iterator, Mapping, Sequence
 
     from wan_pipeline.generation.terms import Ports, Terms
-    from wan_pipeline.ledger.records import ImageRecord, Purchase
+    from wan_pipeline.ledger.records import ImageRecord, Purchase, PurchaseKey
     from wan_pipeline.prompts.request import GenerationRequest
 
 __all__ = ["recover", "run_batch"]
@@ -80,6 +80,7 @@ class _Batch:
     left_images: int = 0
     place_taken: bool = False  # at the provider, for the next request
     seen: set[str] = field(default_factory=set)
+    resumed: set[PurchaseKey] = field(default_factory=set)
     foreign: dict[str, GenerationRequest] = field(default_factory=dict)
     buying: set[asyncio.Task[None]] = field(default_factory=set)
     window: Window = field(init=False)
@@ -144,30 +145,42 @@ class _Batch:
     ) -> set[str]:
         """Go on with what dead owners left, oldest deadline first; the ids taken."""
         taken = await self.ports.ledger.take_over(self.ports.owner, request_ids)
-        for purchase in taken:
+        found = {purchase.key: purchase for purchase in taken}
+        if any(purchase.state is PurchaseState.UNKNOWN for purchase in taken):
+            adopted = await adopt_rescued(self.ports, self.terms)
+            found |= {purchase.key: purchase for purchase in adopted}
+        for purchase in found.values():
             self.seen.add(purchase.request_id)
             self.tally.requests += request_ids is None
             if purchase.state is PurchaseState.UNKNOWN:
                 self._settle(purchase)
                 continue
             await self._resume(group, purchase)
-        return {purchase.request_id for purchase in taken}
+        return {purchase.request_id for purchase in found.values()}
 
     async def _resume(self, group: asyncio.TaskGroup, purchase: Purchase) -> None:
         """Go on with a paid purchase that is this batch's by now."""
         self.seen.add(purchase.request_id)
+        self.resumed.add(purchase.key)
         self.tally.taken_up += 1
         if purchase.state is PurchaseState.SUCCEEDED:
-            group.create_task(self._follow(self.collector.fetch(purchase.key)))
+            group.create_task(self._follow(self._fetch_all(purchase.key)))
         else:
             await self.window.add()
             group.create_task(self._collect(_resumed(purchase)))
+
+    async def _fetch_all(self, key: PurchaseKey) -> bool:
+        """Fetch what has not arrived of a purchase, and what did and is gone since."""
+        records = self.ports.ledger.images([key.request_id]).get(key.request_id, [])
+        ours = {key.request_id: [record for record in records if record.attempt == key.attempt]}
+        await reopen_broken(self.ports, ours, tally=self.tally)
+        return await self.collector.fetch(key)
 
     async def _fetch_again(
         self, group: asyncio.TaskGroup, images: Mapping[str, Sequence[ImageRecord]]
     ) -> set[str]:
         """Fetch stored images whose files are gone or damaged; the ids of their requests."""
-        keys = await reopen_broken(self.ports, images, tally=self.tally)
+        keys = await reopen_broken(self.ports, images, tally=self.tally, but=self.resumed)
         for key in keys:
             self.seen.add(key.request_id)
             group.create_task(self._follow(self.collector.fetch(key)))
@@ -183,7 +196,7 @@ class _Batch:
         while self.foreign and not self.stop and clock.monotonic() <= patience:
             await clock.sleep(FOREIGN_EVERY_S)
             for request_id in await self._take_up(group, frozenset(self.foreign)):
-                del self.foreign[request_id]
+                self.foreign.pop(request_id, None)
             for purchase in ledger.purchases(self.foreign).values():
                 if purchase.state is PurchaseState.PLANNED:
                     await self._buy_one(group, self.foreign.pop(purchase.request_id))

@@ -10,7 +10,7 @@ from wan_pipeline.ledger.records import PurchaseKey
 from wan_pipeline.ledger.states import ImageState
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from wan_pipeline.generation.progress import Tally
     from wan_pipeline.generation.terms import Ports
@@ -20,7 +20,11 @@ __all__ = ["reopen_broken"]
 
 
 async def reopen_broken(
-    ports: Ports, images: Mapping[str, Sequence[ImageRecord]], *, tally: Tally
+    ports: Ports,
+    images: Mapping[str, Sequence[ImageRecord]],
+    *,
+    tally: Tally,
+    but: Collection[PurchaseKey] = (),
 ) -> list[PurchaseKey]:
     """Expect stored images once more whose files are gone or damaged.
 
@@ -28,6 +32,7 @@ async def reopen_broken(
         ports: the ledger they are written down in and the keeper that looks.
         images: the image rows of each request; only stored ones are looked at.
         tally: told how many there are.
+        but: purchases that are being fetched from already, with their files looked at.
 
     Returns:
         The purchases to fetch from, each once. One that another run fetches already is left out.
@@ -36,20 +41,22 @@ async def reopen_broken(
         record
         for records in images.values()
         for record in records
-        if record.state is ImageState.STORED
+        if record.state is ImageState.STORED and _key(record) not in but
     ]
     problems = await asyncio.to_thread(lambda: [ports.keeper.problem_of(each) for each in stored])
     keys: dict[PurchaseKey, None] = {}
     for record, problem in zip(stored, problems, strict=True):
         if problem is None:
             continue
-        key = PurchaseKey(
-            profile=record.profile, request_id=record.request_id, attempt=record.attempt
-        )
         try:
-            await ports.ledger.reopen(key, ports.owner, record.image_index, problem)
+            await ports.ledger.reopen(_key(record), ports.owner, record.image_index, problem)
         except TransitionError:
             continue
         tally.problems[f"fetched again: {problem}"] += 1
-        keys[key] = None
+        keys[_key(record)] = None
     return list(keys)
+
+
+def _key(record: ImageRecord) -> PurchaseKey:
+    """The purchase that an image belongs to."""
+    return PurchaseKey(profile=record.profile, request_id=record.request_id, attempt=record.attempt)

@@ -9,6 +9,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Self
 
+from wan_pipeline.ledger.shown import shown_of
 from wan_pipeline.ledger.states import PurchaseState
 from wan_pipeline.prompts.errors import UnreadablePromptFileError
 from wan_pipeline.prompts.plan_table import request_columns
@@ -165,19 +166,14 @@ def standing_of(requests_path: Path, ledger: Ledger) -> Standing:
     """How far a set's requests are now: one column of the request table and the ledger."""
     wanted = _images_per_request(requests_path)
     purchases = ledger.purchases(wanted)
-    images = ledger.images(wanted)
+    shown, lost = shown_of(ledger, wanted), ledger.lost_images(wanted)
     counts: Counter[str] = Counter()
     for request_id, n in wanted.items():
         purchase = purchases.get(request_id)
-        records = [
-            record
-            for record in images.get(request_id, [])
-            if purchase is not None and record.attempt == purchase.attempt
-        ]
-        stored = sum(record.state == "stored" for record in records)
+        stored = len(shown[request_id].images) if request_id in shown else 0
         counts["images_stored"] += stored
-        lost = any(record.state == "lost" for record in records)
-        place = _place(purchase.state if purchase else PurchaseState.PLANNED, lost=lost)
+        state = purchase.state if purchase else PurchaseState.PLANNED
+        place = _place(state, lost=request_id in lost)
         counts[place] += 1
         if place == "to_buy":
             counts["images_to_buy"] += n

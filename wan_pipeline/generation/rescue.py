@@ -14,8 +14,10 @@ from typing import TYPE_CHECKING, Self, cast
 
 from wan_pipeline.ledger.decisions import Decision, adopt
 from wan_pipeline.ledger.errors import DecisionError
+from wan_pipeline.ledger.states import PurchaseState
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Collection
     from pathlib import Path
 
     from wan_pipeline.generation.terms import Ports, Terms
@@ -68,6 +70,19 @@ class RescueFile:
         """Keep a task; on disk when this returns. Raises OSError when that fails."""
         _write(self._own, [*_read(self._own), task])
 
+    def tidy(self, living: Callable[[], Collection[str]]) -> None:
+        """Remove the files of dead owners that hold nothing; a killed run leaves its own behind.
+
+        Args:
+            living: asks for the ids of the owners that still work. It is asked after the files were
+                listed: an owner is in the ledger before its file is there.
+        """
+        others = [path for path in self._folder.glob("*.jsonl") if path != self._own]
+        alive = living() if others else ()
+        for path in others:
+            if path.stem not in alive and not _read(path):
+                path.unlink(missing_ok=True)
+
     def tasks(self) -> list[RescuedTask]:
         """Those of all runs that the ledger may not know."""
         return [task for path in sorted(self._folder.glob("*.jsonl")) for task in _read(path)]
@@ -88,14 +103,16 @@ async def adopt_rescued(ports: Ports, terms: Terms) -> list[Purchase]:
     """Give the ledger what an earlier run could only keep in its rescue file.
 
     Returns:
-        The purchases, submitted and this run's now.
+        The purchases, each of them paid, unfinished, and this run's now.
     """
+    ports.rescue.tidy(ports.ledger.living_owners)
     tasks = ports.rescue.tasks()
     if not tasks:
         return []
     # An intent of a dead run becomes unknown, which is what can be adopted.
-    await ports.ledger.take_over(ports.owner, [task.request_id for task in tasks])
-    adopted: list[Purchase] = []
+    taken = await ports.ledger.take_over(ports.owner, [task.request_id for task in tasks])
+    # The others were written down after all; they are this run's now, so it must go on with them.
+    adopted = [purchase for purchase in taken if purchase.state is not PurchaseState.UNKNOWN]
     for task in tasks:
         decision = Decision(request_id=task.request_id, who=WHO, why=WHY)
         change = partial(
@@ -123,17 +140,29 @@ async def adopt_rescued(ports: Ports, terms: Terms) -> list[Purchase]:
 
 def _read(path: Path) -> list[RescuedTask]:
     try:
-        lines = path.read_bytes().split(b"\n")
+        lines = path.read_bytes().rstrip(b"\n").split(b"\n")
     except FileNotFoundError:
         return []
-    found = [cast("dict[str, str]", json.loads(line)) for line in lines if line]
-    return [RescuedTask(request_id=each["request_id"], task_id=each["task_id"]) for each in found]
+    return [task for line in lines if (task := _parsed(line)) is not None]
+
+
+def _parsed(line: bytes) -> RescuedTask | None:
+    """A task; None for room, and for a line that a dying process did not finish.
+
+    The purchase of the latter is unknown in the ledger, where a person decides about it.
+    """
+    try:
+        found = cast("dict[str, str]", json.loads(line))
+        return RescuedTask(request_id=found["request_id"], task_id=found["task_id"])
+    except (ValueError, TypeError, KeyError):
+        return None
 
 
 def _write(path: Path, tasks: list[RescuedTask]) -> None:
     lines = [json.dumps(asdict(task)).encode() for task in tasks]
     data = b"\n".join([*lines, b""])
-    with path.open("r+b") as file:
+    # Absent only when this process was taken for dead, its lease having expired.
+    with path.open("r+b" if path.exists() else "w+b") as file:
         file.write(data + b"\n" * max(ROOM - len(data), 0))
         file.flush()
         os.fsync(file.fileno())

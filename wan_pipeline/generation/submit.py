@@ -146,7 +146,7 @@ class Submitter:
             if self._stop:
                 break
             with self._uninterrupted():
-                standing = await self._intend(request, forms[-1], again=len(forms) > 1)
+                standing = await self._intend(request, forms[-1])
                 if standing is None:
                     break
                 if isinstance(standing, Purchase):
@@ -154,14 +154,17 @@ class Submitter:
                 outcome = await self._create(request, standing, forms[-1])
                 if outcome is None:
                     break
-                submitted = await self._record(standing, request, forms[-1], outcome)
+                other_follows = len(forms) == 1 and self._form_may_be_wrong(outcome)
+                submitted = await self._record(
+                    standing, request, forms[-1], outcome, other_follows=other_follows
+                )
             if submitted is not None:
                 return submitted
             if isinstance(outcome, CreateThrottled | CreateNotSent):
                 continue
             if isinstance(outcome, CreateRefused) and outcome.stop is not None:
                 break
-            if len(forms) > 1 or not self._form_may_be_wrong(outcome):
+            if not other_follows:
                 return NotBought.RECORDED
             forms.append(OTHER_FORM[forms[0]])
         return NotBought.LEFT
@@ -178,7 +181,7 @@ class Submitter:
             self._committed.discard(task)
 
     async def _intend(
-        self, request: GenerationRequest, form: RequestForm, *, again: bool
+        self, request: GenerationRequest, form: RequestForm
     ) -> PurchaseKey | Purchase | None:
         """Write the intent; None when it would pass a cap, which stops the batch."""
         intention = Intention(
@@ -195,9 +198,7 @@ class Submitter:
             retry=self._terms.retry,
         )
         try:
-            return await self._ports.ledger.intend(
-                intention, owner=self._ports.owner, again_after_refusal=again
-            )
+            return await self._ports.ledger.intend(intention, owner=self._ports.owner)
         except BudgetExceededError as error:
             self._stop.set(StopReason.BUDGET, str(error))
             return None
@@ -234,6 +235,8 @@ class Submitter:
         request: GenerationRequest,
         form: RequestForm,
         outcome: CreateOutcome,
+        *,
+        other_follows: bool,
     ) -> Submitted | None:
         """Make the outcome durable and draw the batch's conclusions from it."""
         ledger, owner = self._ports.ledger, self._ports.owner
@@ -265,6 +268,11 @@ class Submitter:
                 if stop is not None:
                     await ledger.not_sent(key, owner, str(error))
                     self._stop.set(stop, str(error))
+                elif other_follows:
+                    # Not refused yet: should we die now, the next run has both tries again.
+                    reason = f"refused in form {form}, the other one is tried: {error}"
+                    await ledger.not_sent(key, owner, reason)
+                    self.breaker.refused(error)
                 else:
                     await ledger.refused(
                         key, owner, code=error.code, message=error.message, kind=error.kind

@@ -88,8 +88,8 @@ def dialect_insert(connection: sa.Connection, table: sa.Table) -> Any:
 def _remedy(where: Path | str) -> str:
     if isinstance(where, Path):
         return (
-            "check that the folder is writable and the disk healthy, or restore the file from a"
-            " backup"
+            "check that the folder is writable and the disk healthy and not full, or restore the"
+            " file from a backup, then run again"
         )
     return "check that the server runs and that WAN_LEDGER_URL names it, then run again"
 

@@ -17,8 +17,9 @@ import sqlalchemy as sa
 from wan_pipeline.ledger import changes, limits, schema
 from wan_pipeline.ledger.database import insert_if_absent, open_database
 from wan_pipeline.ledger.owner import Owner
+from wan_pipeline.ledger.place import Place
 from wan_pipeline.ledger.reading import LedgerReader
-from wan_pipeline.ledger.recovery import take_over
+from wan_pipeline.ledger.recovery import living_owners, take_over
 from wan_pipeline.ledger.states import ImageState, PurchaseState
 from wan_pipeline.ledger.writer import GroupCommitWriter
 
@@ -55,6 +56,7 @@ class Ledger(LedgerReader):
         self.now = now or (lambda: datetime.now(UTC))
         reader, self._engine = open_database(where)
         super().__init__(reader, profile)
+        self._place = Place(where)
         self._writer = GroupCommitWriter(self._engine)
         self.apply_now(lambda tx: insert_if_absent(tx.connection, schema.accounts, profile=profile))
 
@@ -86,6 +88,11 @@ class Ledger(LedgerReader):
         """Say that the owner lives; to be called well within a minute."""
         await self.apply(partial(_set_lease, owner=owner, expires=self.now() + LEASE))
 
+    def living_owners(self) -> set[str]:
+        """Ids of the owners that still work."""
+        with self._read() as connection:
+            return living_owners(connection, self.now())
+
     async def take_over(
         self, owner: Owner, request_ids: Collection[str] | None = None
     ) -> Sequence[Purchase]:
@@ -111,6 +118,7 @@ class Ledger(LedgerReader):
         Raises:
             BudgetExceededError: its price does not fit under a cap.
         """
+        self._place.check()
         return await self.apply(
             partial(
                 changes.intend,

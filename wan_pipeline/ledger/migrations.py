@@ -25,7 +25,7 @@ def migrate(connection: sa.Connection, *, found: int, wanted: int) -> None:
 def _add_budget_and_limits(connection: sa.Connection) -> None:
     """1 to 2: caps, shared limits, and who decided what."""
     big_serial = (
-        "INTEGER PRIMARY KEY AUTOINCREMENT"
+        "INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT"
         if connection.dialect.name == "sqlite"
         else "BIGSERIAL PRIMARY KEY"
     )

@@ -81,12 +81,18 @@ class LedgerReader:
             return [Purchase.from_row(row) for row in rows]
 
     def lost_images(self, request_ids: Iterable[str] | None = None) -> set[str]:
-        """Ids of requests that have a paid image which can no longer arrive."""
-        return {
-            request_id
+        """Ids of requests that have a paid image which can no longer arrive.
+
+        Of the newest attempt only: a request that was bought again has other images by now.
+        """
+        lost = {
+            (request_id, record.attempt)
             for request_id, records in self.images(request_ids).items()
-            if any(record.state is ImageState.LOST for record in records)
+            for record in records
+            if record.state is ImageState.LOST
         }
+        newest = self.purchases(request_id for request_id, _ in lost)
+        return {request_id for request_id, attempt in lost if newest[request_id].attempt == attempt}
 
     def counts(self) -> dict[PurchaseState, int]:
         """How many purchases stand in each state."""

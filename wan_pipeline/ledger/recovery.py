@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from wan_pipeline.ledger.transaction import Transaction
 
-__all__ = ["OWNER_COLUMNS", "owner_alive", "take_over"]
+__all__ = ["OWNER_COLUMNS", "living_owners", "owner_alive", "take_over"]
 
 NAMED_AT_ONCE = 500
 _PURCHASES = schema.purchases.c
@@ -102,6 +102,16 @@ def _taken(tx: Transaction, purchase: Purchase, *, owner: Owner, now: datetime) 
         )
     row = tx.connection.execute(sa.select(schema.purchases).where(*row_of(key))).one()
     return Purchase.from_row(row)
+
+
+def living_owners(connection: sa.Connection, now: datetime) -> set[str]:
+    """Ids of all owners that still work."""
+    rows = connection.execute(
+        sa.select(schema.owners.c.owner_id, schema.owners.c.run_id, *OWNER_COLUMNS).where(
+            schema.owners.c.lease_expires_at > now
+        )
+    )
+    return {row.owner_id for row in rows if owner_alive(row, now)}
 
 
 def owner_alive(row: Any, now: datetime) -> bool:

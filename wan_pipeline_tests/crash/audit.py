@@ -256,9 +256,9 @@ def _metadata(path: Path, images: Mapping[str, Sequence[ImageRecord]]) -> Iterat
 
 
 def _leftovers(root: Path) -> Iterator[str]:
-    """Unfinished files have names that begin with a dot, whoever wrote them."""
+    """Unfinished files have names that begin with a dot, whoever wrote them; locks stay."""
     for folder in (each for each in root.iterdir() if each.is_dir() and each.name not in NOT_OURS):
-        for path in folder.rglob(".*"):
+        for path in (each for each in folder.rglob(".*") if each.suffix != ".lock"):
             yield f"left behind: {path.relative_to(root)}"
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import socket
+import time
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
@@ -62,6 +64,23 @@ def test_a_task_goes_from_create_to_images(
     (task,) = emulator.tasks()
     assert (task["id"], task["state"], task["cost"]) == (reply["id"], "completed", "0.06")
     assert task["content"]["prompt"] == "a kite"
+
+
+def test_client_that_dies_in_the_middle_of_a_create_has_bought_nothing(
+    emulator: RunningEmulator, caller: Caller
+) -> None:
+    """Its create counts as received and refused, so that the book still adds up."""
+    with socket.create_connection(("127.0.0.1", emulator.port)) as client:
+        client.sendall(
+            b"POST /model/v1/generation HTTP/1.1\r\nHost: here\r\nContent-Length: 100\r\n"
+            b'Authorization: Bearer k\r\n\r\n{"model'
+        )
+    deadline = time.monotonic() + 10
+    while not (bill := emulator.bill())["refused"] and time.monotonic() < deadline:
+        time.sleep(0.01)
+    counts = (bill["creates_received"], bill["creates_accepted"], bill["refused"])
+    assert counts == (1, 0, 1)
+    assert caller.create(flat("a kite")).status_code == 200
 
 
 def test_the_model_header_replaces_the_model_in_the_body(caller: Caller) -> None:

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from wan_pipeline.emulator.plan import EmulatorPlan, Fault, FaultKind, ReplyStyle, RequestForm
+from wan_pipeline.ledger.errors import LedgerUnavailableError
+from wan_pipeline.ledger.ledger import Ledger
 from wan_pipeline.wan import profiles
 from wan_pipeline_tests.generation.batch_fixture import make_requests
 
@@ -51,6 +53,28 @@ async def test_other_form_is_tried_once_and_remembered(
     await bench.buy(make_requests(7), **AUTO, first_form=first)
     bill = emulator.bill()
     assert (bill["creates_accepted"], bill["refused"]) == (7, 1)
+
+
+async def test_run_that_dies_between_the_forms_refuses_nothing(
+    emulator: RunningEmulator, bench: Workbench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The next one tries both again: a refusal of one form says nothing about the request."""
+    emulator.set_plan(only(RequestForm.WRAPPED_NESTED))
+    intend, calls = Ledger.intend, iter(range(9))
+
+    async def dies_at_the_second(self: Ledger, *args: Any, **kwargs: Any) -> Any:
+        if next(calls):
+            raise LedgerUnavailableError("the power went")
+        return await intend(self, *args, **kwargs)
+
+    monkeypatch.setattr(Ledger, "intend", dies_at_the_second)
+    with pytest.raises(LedgerUnavailableError):
+        await bench.buy(make_requests(1), **AUTO, first_form=FLAT)
+    monkeypatch.undo()
+    assert bench.books().states() == ["planned"]
+    assert bench.books().reserved == 0
+    await bench.buy(make_requests(1), **AUTO, first_form=FLAT)
+    assert bench.books().states() == ["stored"]
 
 
 @pytest.mark.parametrize("first", [FLAT, WRAPPED])

@@ -1,0 +1,70 @@
+"""Rescue files of dead owners: gone when they hold nothing, kept and read when they do."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from wan_pipeline.generation.rescue import RescuedTask, RescueFile
+from wan_pipeline_tests.generation.batch_fixture import Workbench
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+TASK = RescuedTask(request_id="r" * 64, task_id="t-1")
+
+
+def left_by(owner_id: str, folder: Path, *tasks: RescuedTask) -> Path:
+    """What a killed owner leaves."""
+    file = RescueFile(folder, owner_id)
+    file.__enter__()
+    for task in tasks:
+        file.note(task)
+    return folder / f"{owner_id}.jsonl"
+
+
+def test_empty_file_of_a_dead_owner_goes(tmp_path: Path) -> None:
+    """That of a living one stays, and so does one with a task."""
+    dead, living = left_by("dead", tmp_path), left_by("living", tmp_path)
+    full = left_by("dead too", tmp_path, TASK)
+    with RescueFile(tmp_path, "own") as own:
+        own.tidy(lambda: {"living"})
+        assert not dead.exists()
+        assert living.exists()
+        assert full.exists()
+        assert own.tasks() == [TASK]
+
+
+def test_unfinished_line_stops_nobody(tmp_path: Path) -> None:
+    """Its purchase is unknown in the ledger; the lines before it are kept."""
+    left = left_by("dead", tmp_path, TASK, RescuedTask(request_id="s" * 64, task_id="t-2"))
+    lines = left.read_bytes().split(b"\n")
+    left.write_bytes(lines[0] + b"\n" + lines[1][:30])
+    with RescueFile(tmp_path, "own") as own:
+        assert own.tasks() == [TASK]
+
+
+def test_owner_taken_for_dead_can_still_write(tmp_path: Path) -> None:
+    """Its lease had expired and its file was removed; a task's id is not dropped for that."""
+    with RescueFile(tmp_path, "slow") as slow:
+        (tmp_path / "slow.jsonl").unlink()
+        slow.note(TASK)
+        assert slow.tasks() == [TASK]
+        slow.forget(TASK)
+    assert list(tmp_path.iterdir()) == []
+
+
+async def test_next_batch_removes_what_a_killed_one_left(tmp_path: Path) -> None:
+    """Nobody else would: a killed process cannot tidy up after itself."""
+    left = left_by("dead", tmp_path / "rescue")
+    bench = Workbench(folder=tmp_path, base_url="http://127.0.0.1:9")
+    await bench.buy([])
+    assert not left.exists()
+
+
+async def test_file_of_a_living_owner_is_not_touched(tmp_path: Path) -> None:
+    """Two runs of one account at once."""
+    bench = Workbench(folder=tmp_path, base_url="http://127.0.0.1:9")
+    with bench.ledger() as ledger, ledger.owner("neighbour") as owner:
+        file = left_by(owner.owner_id, tmp_path / "rescue")
+        await bench.buy([])
+        assert file.exists()
