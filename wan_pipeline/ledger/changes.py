@@ -131,7 +131,6 @@ def intend(
     *,
     owner: Owner,
     now: datetime,
-    again_after_refusal: bool = False,
 ) -> Purchase | PurchaseKey:
     """Write the intent and reserve the price, or return the purchase that already stands.
 
@@ -143,7 +142,7 @@ def intend(
     """
     tx.hold_account(intention.profile)
     standing = latest(tx.connection, intention.profile, intention.request_id)
-    attempt = _next_attempt(tx, standing, intention, again_after_refusal=again_after_refusal)
+    attempt = _next_attempt(tx, standing, intention)
     if attempt is None:
         assert standing is not None, "only a standing row forbids"  # noqa: S101
         return standing
@@ -192,19 +191,11 @@ def intend(
     return key
 
 
-def _next_attempt(
-    tx: Transaction,
-    standing: Purchase | None,
-    intention: Intention,
-    *,
-    again_after_refusal: bool,
-) -> int | None:
+def _next_attempt(tx: Transaction, standing: Purchase | None, intention: Intention) -> int | None:
     """The attempt that may be made, which may be the standing one; None when none may."""
     if standing is None:
         return 1
     if standing.state is PurchaseState.PLANNED:
-        return standing.attempt
-    if again_after_refusal and standing.state is PurchaseState.REFUSED:
         return standing.attempt
     lost = ImageState.LOST in _image_states(tx, standing.key).values()
     return standing.attempt + 1 if intention.retry.allows(standing, lost=lost) else None

@@ -110,9 +110,7 @@ class Ledger(LedgerReader):
 
     # --- the life of a purchase ---
 
-    async def intend(
-        self, intention: Intention, *, owner: Owner, again_after_refusal: bool = False
-    ) -> Purchase | PurchaseKey:
+    async def intend(self, intention: Intention, *, owner: Owner) -> Purchase | PurchaseKey:
         """Write the intent; the key of the purchase to be sent, else what already stands.
 
         Raises:
@@ -120,13 +118,7 @@ class Ledger(LedgerReader):
         """
         self._place.check()
         return await self.apply(
-            partial(
-                changes.intend,
-                intention=intention,
-                owner=owner,
-                now=self.now(),
-                again_after_refusal=again_after_refusal,
-            )
+            partial(changes.intend, intention=intention, owner=owner, now=self.now())
         )
 
     async def not_sent(self, key: PurchaseKey, owner: Owner, reason: str) -> None:

@@ -63,8 +63,7 @@ TRANSITIONS: dict[PurchaseState, frozenset[PurchaseState]] = {
     PurchaseState.SUCCEEDED: frozenset({PurchaseState.STORED}),
     # But for `changes.reopen_image`: a file that went missing is fetched again.
     PurchaseState.STORED: frozenset(),
-    # The other form of the body, tried after a proven refusal of the first one.
-    PurchaseState.REFUSED: frozenset({PurchaseState.INTENT}),
+    PurchaseState.REFUSED: frozenset(),  # a retry is a new attempt
     PurchaseState.FAILED: frozenset(),
     PurchaseState.EXPIRED: frozenset(),
     # Decided by a person; the task turned up all the same, and what is paid is kept.

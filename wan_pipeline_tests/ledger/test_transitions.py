@@ -10,7 +10,8 @@ import pytest
 
 from wan_pipeline.ledger.errors import TransitionError
 from wan_pipeline.ledger.owner import Owner
-from wan_pipeline.ledger.records import Purchase
+from wan_pipeline.ledger.records import Purchase, PurchaseKey
+from wan_pipeline.ledger.retries import Retry, RetryRule
 from wan_pipeline.ledger.states import TRANSITIONS, ImageState, PurchaseState
 
 if TYPE_CHECKING:
@@ -80,15 +81,28 @@ async def test_planned_row_is_intended_again_with_the_new_terms(life: Life) -> N
     assert len(life.ledger.purchases()) == 1
 
 
-async def test_refused_row_needs_a_word(life: Life) -> None:
-    """Only whoever tries the other form may send it again."""
-    from wan_pipeline_tests.ledger.conftest import intention  # noqa: PLC0415
-
-    await life.reach(S.REFUSED)
-    standing = await life.ledger.intend(intention(), owner=life.owner, again_after_refusal=True)
-    assert standing == life.key()
-    assert life.state() is S.INTENT
-    assert life.ledger.purchases()["r1"].problem == ""
+@pytest.mark.parametrize(
+    ("kind", "what", "attempts", "free"),
+    [
+        ("other", {Retry.FAILED}, 3, True),
+        ("other", set[Retry](), 3, False),
+        ("other", {Retry.LOST}, 3, False),
+        ("other", {Retry.FAILED}, 1, False),
+        ("invalid", {Retry.FAILED}, 3, False),
+        ("moderation", {Retry.FAILED}, 3, False),
+    ],
+)
+async def test_refused_request_is_tried_anew_on_a_word_and_for_a_reason_that_may_pass(
+    kind: str, what: set[Retry], attempts: int, free: bool, life: Life
+) -> None:
+    """As a new attempt; the refused one stays on record."""
+    await life.intend()
+    await life.ledger.refused(life.key(), life.owner, code="x", message="no", kind=kind)
+    rule = RetryRule(what=frozenset(what), max_attempts=attempts)
+    standing = await life.intend(retry=rule)
+    assert isinstance(standing, PurchaseKey) is free
+    assert standing.attempt == (2 if free else 1)
+    assert life.state() is S.REFUSED
 
 
 async def test_of_many_intents_at_once_one_wins(life: Life) -> None:

@@ -1,0 +1,46 @@
+"""Two readers, one fact: what a data folder holds against what the provider bills."""
+
+from __future__ import annotations
+
+import json
+import time
+from decimal import Decimal
+from typing import TYPE_CHECKING
+
+from wan_pipeline.temp_files import TEMP_PREFIX
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from wan_pipeline_tests.emulator_fixture import RunningEmulator
+    from wan_pipeline_tests.generation.batch_fixture import Books
+
+__all__ = ["ended_bill", "forgotten_tasks", "rescued_tasks", "temp_files"]
+
+PATIENCE_S = 30.0
+
+
+def ended_bill(emulator: RunningEmulator) -> Decimal:
+    """The bill in USD as soon as no accepted task can still change it."""
+    deadline = time.monotonic() + PATIENCE_S
+    while any(task["state"] not in ("completed", "failed") for task in emulator.tasks()):
+        assert time.monotonic() < deadline, "accepted tasks did not end"
+        time.sleep(0.01)
+    return Decimal(emulator.bill()["usd"])
+
+
+def rescued_tasks(folder: Path) -> set[str]:
+    """Ids of tasks in the rescue files of a data folder."""
+    lines = [line for path in folder.glob("*.jsonl") for line in path.read_text().split("\n")]
+    return {json.loads(line)["task_id"] for line in lines if line}
+
+
+def forgotten_tasks(emulator: RunningEmulator, books: Books, rescue: Path) -> set[str]:
+    """Tasks that the provider bills and that neither the ledger nor a rescue file names."""
+    known = {purchase.task_id for purchase in books.purchases.values()}
+    return {task["id"] for task in emulator.tasks()} - known - rescued_tasks(rescue)
+
+
+def temp_files(folder: Path) -> list[Path]:
+    """Unfinished files in and below a folder."""
+    return [path for path in folder.rglob("*") if path.name.startswith(TEMP_PREFIX)]

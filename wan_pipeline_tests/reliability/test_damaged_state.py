@@ -1,0 +1,337 @@
+"""The ledger, or its folder, is damaged, locked away or gone: nothing is bought blindly."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+import threading
+from contextlib import closing
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import psutil
+import pytest
+import sqlalchemy as sa
+
+from wan_pipeline.cli.exit_codes import ExitCode
+from wan_pipeline.emulator.plan import EmulatorPlan, LatencyLaw
+from wan_pipeline.ledger import schema
+from wan_pipeline.ledger.errors import LedgerUnavailableError
+from wan_pipeline.ledger.ledger import Ledger
+from wan_pipeline_tests.generation.batch_fixture import (
+    PRICE,
+    PROFILE,
+    Workbench,
+    make_request,
+    make_requests,
+)
+from wan_pipeline_tests.postgres_fixture import running
+from wan_pipeline_tests.reliability.accounts import ended_bill, forgotten_tasks
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from wan_pipeline_tests.cli.conftest import Folder
+    from wan_pipeline_tests.emulator_fixture import RunningEmulator
+
+SLOW = LatencyLaw(queue_max_s=10, service_median_s=400, service_sigma=0.1)
+PAGE = 4096
+
+
+# --- damage ---
+
+
+def header(ledger: Path) -> None:
+    """The first bytes are not SQLite's any more."""
+    with ledger.open("r+b") as file:
+        file.write(b"not a database at all")
+
+
+def cut_in_half(ledger: Path) -> None:
+    """A copy that was not finished."""
+    with ledger.open("r+b") as file:
+        file.truncate(ledger.stat().st_size // 2 // PAGE * PAGE)
+
+
+def middle_pages(ledger: Path) -> None:
+    """A disk lost everything but the beginning."""
+    size = ledger.stat().st_size
+    with ledger.open("r+b") as file:
+        file.seek(PAGE)
+        file.write(b"\xa5" * (size - PAGE))
+
+
+def other_program(ledger: Path) -> None:
+    """Somebody else's database lies there."""
+    ledger.unlink()
+    with closing(sqlite3.connect(ledger)) as connection:
+        connection.execute("CREATE TABLE songs (title TEXT)")
+
+
+def from_the_future(ledger: Path) -> None:
+    """A newer version wrote it."""
+    with closing(sqlite3.connect(ledger)) as connection, connection:
+        connection.execute("UPDATE info SET value = '99' WHERE key = 'schema_version'")
+
+
+@pytest.mark.parametrize(
+    ("harm", "remedy"),
+    [
+        (header, "restore the file from a backup"),
+        (cut_in_half, "from a backup"),
+        (middle_pages, "from a backup"),
+        (other_program, "WAN_DATA_DIR"),
+        (from_the_future, "Install the newer wan_pipeline"),
+    ],
+)
+def test_damaged_ledger_stops_the_command_before_it_buys(
+    harm: Callable[[Path], None], remedy: str, folder: Folder, provider: RunningEmulator
+) -> None:
+    """A sentence with a remedy, and no create; with the backup back, the rest is bought."""
+    folder.write("kites.csv", "prompt\nkite one\nkite two\n")
+    assert folder.wan("run", "kites").exit_code == ExitCode.COMPLETE
+    ledger = folder.path / "emulator/ledger.sqlite"
+    backup = ledger.read_bytes()
+    folder.write("kites.csv", "prompt\nkite one\nkite two\nkite three\n")
+    harm(ledger)
+    for command in ("status", "run"):
+        failed = folder.wan(command, "kites")
+        assert failed.exit_code in (ExitCode.ERROR, ExitCode.USAGE), (command, failed.output)
+        assert remedy in " ".join(failed.output.split()), (command, failed.output)
+    assert provider.bill()["creates_received"] == 2
+
+    for path in ledger.parent.glob("ledger.sqlite*"):
+        path.unlink()
+    ledger.write_bytes(backup)
+    assert folder.wan("run", "kites").exit_code == ExitCode.COMPLETE
+    assert provider.bill()["creates_received"] == 3
+    with Ledger(ledger, PROFILE) as healed:
+        assert healed.spent() == ended_bill(provider) == PRICE * 3
+
+
+INTEND_AND_DIE = """
+import asyncio, os, sys
+from pathlib import Path
+from wan_pipeline.ledger.ledger import Ledger
+from wan_pipeline_tests.ledger.conftest import intention
+
+async def main():
+    ledger = Ledger(Path(sys.argv[1]), "emulator")
+    owner = ledger.owner("dead").__enter__()
+    for number in range(50):
+        await ledger.intend(intention(f"r{number}"), owner=owner)
+    os._exit(0)
+
+asyncio.run(main())
+"""
+
+
+@pytest.mark.parametrize("share", [0.1, 0.5, 0.9])
+def test_truncated_log_leaves_a_whole_older_ledger(share: float, tmp_path: Path) -> None:
+    """A process died and its write-ahead log was cut: no half change, sums agree with rows."""
+    path = tmp_path / "ledger.sqlite"
+    subprocess.run([sys.executable, "-c", INTEND_AND_DIE, str(path)], check=True, timeout=60)
+    log = path.with_name(path.name + "-wal")
+    os.truncate(log, int(log.stat().st_size * share))
+    with Ledger(path, PROFILE) as ledger, ledger._read() as connection:
+        assert 0 < sum(ledger.counts().values()) < 50
+        assert ledger.committed() == ledger.reserved() == PRICE * len(ledger.purchases())
+        events = connection.execute(sa.select(sa.func.count()).select_from(schema.events)).scalar()
+        assert events == len(ledger.purchases())
+        assert connection.exec_driver_sql("PRAGMA integrity_check").scalar() == "ok"
+
+
+# --- no access ---
+
+
+# Root may write everywhere; without that capability permissions hold for it as for anybody.
+OBEYS = ["setpriv", "--bounding-set=-all", "--"] if os.geteuid() == 0 else []
+
+
+BUY = """
+import asyncio, sys
+from pathlib import Path
+from wan_pipeline_tests.generation.batch_fixture import Workbench, make_requests
+
+bench = Workbench(folder=Path(sys.argv[1]), base_url=sys.argv[2])
+try:
+    report = asyncio.run(bench.buy(make_requests(int(sys.argv[3]))))
+except Exception as error:
+    print(type(error).__name__, error)
+    sys.exit(1)
+print("done", report.tally.done, "stored", report.tally.already_stored, report.stop)
+"""
+
+
+def buy_without_privileges(folder: Path, base_url: str, count: int) -> tuple[int, str]:
+    """A batch to which permissions apply; its exit code and what it said."""
+    ended = subprocess.run(
+        [*OBEYS, sys.executable, "-c", BUY, str(folder), base_url, str(count)],
+        stdout=subprocess.PIPE,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    return ended.returncode, ended.stdout
+
+
+def close(folder: Path, *, to_writing: bool) -> None:
+    """Take or give back the permission to write, everywhere below."""
+    for path in [folder, *folder.rglob("*")]:
+        mode = 0o755 if path.is_dir() else 0o644
+        path.chmod(mode & ~0o222 if to_writing else mode)
+
+
+def test_read_only_folder_stops_before_it_buys(emulator: RunningEmulator, tmp_path: Path) -> None:
+    """It says what to make writable; afterwards it goes on."""
+    folder = tmp_path / "shared"
+    folder.mkdir()
+    assert buy_without_privileges(folder, emulator.base_url, 2) == (0, "done 2 stored 0 None\n")
+    close(folder, to_writing=True)
+    code, said = buy_without_privileges(folder, emulator.base_url, 4)
+    assert code == 1
+    assert "LedgerUnavailableError" in said
+    assert "writable" in said
+    assert emulator.bill()["creates_received"] == 2
+    close(folder, to_writing=False)
+    assert buy_without_privileges(folder, emulator.base_url, 4) == (0, "done 2 stored 2 None\n")
+    assert ended_bill(emulator) == PRICE * 4
+
+
+# --- gone in mid-run ---
+
+
+async def until_accepted(emulator: RunningEmulator, count: int) -> None:
+    """Wait until the provider has taken so many."""
+    while (await asyncio.to_thread(emulator.bill))["creates_accepted"] < count:  # noqa: ASYNC110
+        await asyncio.sleep(0.01)  # another process knows
+
+
+async def test_folder_that_is_gone_in_mid_run_and_back(
+    emulator: RunningEmulator, bench: Workbench, tmp_path: Path
+) -> None:
+    """A disk was unmounted: the batch ends; with the folder back nothing was forgotten."""
+    emulator.set_plan(EmulatorPlan(speed_up=1000, latency=SLOW))
+    requests = make_requests(30)
+    buying = asyncio.ensure_future(bench.buy(requests))
+    await until_accepted(emulator, 5)
+    elsewhere = tmp_path / "elsewhere"
+    bench.folder.rename(elsewhere)
+    with pytest.raises(LedgerUnavailableError, match=r"removed, moved or replaced.*Put .* back"):
+        await asyncio.wait_for(buying, 90)
+    accepted = emulator.bill()["creates_accepted"]
+    if bench.folder.exists():  # images that came before the next look at the ledger
+        shutil.rmtree(bench.folder)
+    elsewhere.rename(bench.folder)
+    books = bench.books()
+    assert forgotten_tasks(emulator, books, bench.folder / "rescue") == set()
+    assert accepted < 30
+
+    report = await bench.buy(requests)
+    assert (report.stop, report.tally.failed) == (None, 0)
+    assert report.tally.created == 30 - accepted
+    assert bench.books().states() == ["stored"] * 30
+    assert bench.books().spent == ended_bill(emulator) == PRICE * 30
+
+
+async def test_folder_that_is_deleted_in_mid_run_stops_the_buying(
+    emulator: RunningEmulator, bench: Workbench
+) -> None:
+    """Nothing can be written down any more: at most what was on its way is bought."""
+    emulator.set_plan(EmulatorPlan(speed_up=1000, latency=SLOW))
+    buying = asyncio.ensure_future(bench.buy(make_requests(60)))
+    await until_accepted(emulator, 5)
+    shutil.rmtree(bench.folder)
+    before = emulator.bill()["creates_accepted"]
+    with pytest.raises(LedgerUnavailableError, match="removed, moved or replaced"):
+        await asyncio.wait_for(buying, 90)
+    assert emulator.bill()["creates_accepted"] <= before + bench.terms().window
+
+
+# --- a server that stops ---
+
+
+@dataclass(kw_only=True)
+class ServedBench(Workbench):
+    """Its ledger is on PostgreSQL."""
+
+    url: str = ""
+
+    def ledger(self) -> Ledger:
+        """The ledger; to be closed."""
+        return Ledger(self.url, PROFILE)
+
+
+def backends(pid: int) -> list[psutil.Process]:
+    """The server's processes that serve a connection."""
+    children = psutil.Process(pid).children()
+    return [each for each in children if "wan_test" in " ".join(each.cmdline())]
+
+
+@pytest.mark.postgres
+async def test_server_that_drops_its_connections_costs_nothing(
+    emulator: RunningEmulator, tmp_path: Path
+) -> None:
+    """It restarted after a crash: the run ends or goes on, and the next one finishes all of it."""
+    with running() as server, server.database() as url:
+        bench = ServedBench(folder=tmp_path, base_url=emulator.base_url, url=url)
+        emulator.set_plan(EmulatorPlan(speed_up=1000, latency=SLOW))
+        requests = make_requests(20)
+        buying = asyncio.ensure_future(bench.buy(requests))
+        await until_accepted(emulator, 5)
+        for backend in backends(server.address.pid):
+            backend.send_signal(signal.SIGTERM)
+        (ended,) = await asyncio.gather(asyncio.wait_for(buying, 90), return_exceptions=True)
+        if isinstance(ended, BaseException):  # whether a connection is in use is a matter of luck
+            assert isinstance(ended, LedgerUnavailableError), ended
+            assert "run again" in str(ended)
+        assert forgotten_tasks(emulator, bench.books(), tmp_path / "rescue") == set()
+        report = await bench.buy(requests)
+        assert (report.stop, report.tally.failed) == (None, 0)
+        assert bench.books().states() == ["stored"] * 20
+        assert bench.books().spent == ended_bill(emulator) == PRICE * 20
+        assert emulator.bill()["creates_received"] == 20
+
+
+@pytest.mark.postgres
+async def test_server_that_hangs_for_a_while_is_waited_for(
+    emulator: RunningEmulator, tmp_path: Path
+) -> None:
+    """Stopped and continued: everything waits, nothing is in doubt."""
+    with running() as server, server.database() as url:
+        bench = ServedBench(folder=tmp_path, base_url=emulator.base_url, url=url)
+        buying = asyncio.ensure_future(bench.buy(make_requests(20)))
+        await until_accepted(emulator, 3)
+        stopped = backends(server.address.pid)
+        # In a thread: a read that waits for the server holds up this loop.
+        resume = threading.Timer(1.0, lambda: [backend.resume() for backend in stopped])
+        resume.start()
+        for backend in stopped:
+            backend.suspend()
+        report = await asyncio.wait_for(buying, 90)
+        resume.join()
+        assert (report.stop, report.tally.done, report.tally.failed) == (None, 20, 0)
+        assert bench.books().spent == ended_bill(emulator) == PRICE * 20
+
+
+@pytest.mark.postgres
+async def test_server_that_is_not_there_stops_before_it_buys(
+    emulator: RunningEmulator, tmp_path: Path, postgres_url: str
+) -> None:
+    """A sentence without the password, and no create."""
+    gone = sa.make_url(postgres_url).set(port=9)
+    bench = ServedBench(
+        folder=tmp_path,
+        base_url=emulator.base_url,
+        url=gone.render_as_string(hide_password=False),
+    )
+    with pytest.raises(LedgerUnavailableError, match="check that the server runs") as refused:
+        await bench.buy([make_request()])
+    assert str(gone.password) not in str(refused.value)
+    assert emulator.bill()["creates_received"] == 0
