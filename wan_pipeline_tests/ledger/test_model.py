@@ -305,9 +305,9 @@ class Model(RuleBasedStateMachine):
         retry: RetryRule,
     ) -> None:
         """The same for a request that may be bought, as far as the caps and the rule go."""
-        free = [each for each in range(REQUESTS) if self.next_attempt(each, ANYTHING, again=False)]
+        free = [each for each in range(REQUESTS) if self.next_attempt(each, ANYTHING)]
         request = (free or [0])[number % len(free or [0])]
-        self.intend(request, owner, prompt_set, price, caps, retry, again=False)  # type: ignore[call-arg]
+        self.intend(request, owner, prompt_set, price, caps, retry)  # type: ignore[call-arg]
 
     @precondition(leads_to(S.PLANNED))
     @rule(pick=picks)
