@@ -212,7 +212,7 @@ def move(
     detail: str | None = None,
     who: str | None = None,
     **values: Any,
-) -> None:
+) -> PurchaseState:
     """Change a purchase's state, and with it what it counts for in the budget.
 
     Args:
@@ -225,6 +225,9 @@ def move(
         detail: for the history.
         who: the person who decided, for the history.
         values: new values of other columns; one may be a function of the standing row.
+
+    Returns:
+        The state that it had.
 
     Raises:
         TransitionError: another owner has it, or its state does not lead there.
@@ -242,6 +245,7 @@ def move(
     if give_to is not None:
         values["owner_id"] = give_to
     _set_state(tx, key, row, to, now=now, detail=detail, who=who, **values)
+    return PurchaseState(row.state)
 
 
 def stands(tx: Transaction, key: PurchaseKey, state: PurchaseState, owner: Owner) -> bool:

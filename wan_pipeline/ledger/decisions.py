@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import sqlalchemy as sa
 
 from wan_pipeline.ledger import schema
-from wan_pipeline.ledger.changes import holder_of_task, latest, move
+from wan_pipeline.ledger.changes import holder_of_task, latest, move, row_of
 from wan_pipeline.ledger.errors import DecisionError
 from wan_pipeline.ledger.records import PurchaseKey
 from wan_pipeline.ledger.recovery import OWNER_COLUMNS, owner_alive
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from wan_pipeline.ledger.records import Purchase
     from wan_pipeline.ledger.transaction import Transaction
 
-__all__ = ["Decision", "adopt", "release", "write_off"]
+__all__ = ["Decision", "adopt", "release", "withdraw_fresh_attempt", "write_off"]
 
 ZERO = Decimal(0)
 WRITTEN_OFF = "written_off"
@@ -163,6 +163,28 @@ def write_off(tx: Transaction, profile: str, decision: Decision, *, now: datetim
         cost_source=WRITTEN_OFF,
     )
     return purchase
+
+
+def withdraw_fresh_attempt(tx: Transaction, key: PurchaseKey, *, now: datetime) -> None:
+    """A released create was answered after all: the attempt in its stead is not to be made.
+
+    It never was intended, so its row can go; both decisions stay in the history. An attempt that is
+    on its way already stays, and is paid for: the person's word was acted upon.
+    """
+    fresh = PurchaseKey(profile=key.profile, request_id=key.request_id, attempt=key.attempt + 1)
+    gone = tx.connection.execute(
+        sa.delete(schema.purchases).where(
+            *row_of(fresh), schema.purchases.c.state == PurchaseState.PLANNED.value
+        )
+    )
+    if gone.rowcount:
+        tx.append_event(
+            fresh,
+            now=now,
+            from_state=PurchaseState.PLANNED,
+            to_state=PurchaseState.RELEASED,
+            detail=f"withdrawn: the create of attempt {key.attempt} was answered after all",
+        )
 
 
 def _decidable(

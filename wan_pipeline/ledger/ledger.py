@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import sqlalchemy as sa
 
-from wan_pipeline.ledger import changes, limits, schema
+from wan_pipeline.ledger import changes, decisions, limits, schema
 from wan_pipeline.ledger.database import insert_if_absent, open_database
 from wan_pipeline.ledger.owner import Owner
 from wan_pipeline.ledger.place import Place
@@ -168,7 +168,7 @@ class Ledger(LedgerReader):
                 reason = f"the provider named task {task_id} of request {holder.request_id}"
                 move(PurchaseState.UNKNOWN, detail=reason, error_message=reason)
                 return None
-            move(
+            before = move(
                 PurchaseState.SUBMITTED,
                 detail=task_id,
                 task_id=task_id,
@@ -180,6 +180,8 @@ class Ledger(LedgerReader):
                 cost_usd=None,
                 cost_source=None,
             )
+            if before is PurchaseState.RELEASED:
+                decisions.withdraw_fresh_attempt(tx, key, now=now)
             return deadline
 
         return await self.apply(change)

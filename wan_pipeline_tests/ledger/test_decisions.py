@@ -105,8 +105,21 @@ async def test_late_answer_after_a_decision_is_not_lost(decided: PurchaseState, 
     await life.ledger.submitted(life.key(), life.owner, task_id="late", lifetime_s=60)
     assert life.state() is S.SUBMITTED
     assert life.ledger.reserved() == Decimal("0.03")
+    standing = await life.intend()  # nothing is bought in its stead
+    assert isinstance(standing, Purchase)
+    assert (standing.attempt, standing.state) == (1, S.SUBMITTED)
     await life.succeed()
     assert life.ledger.committed() == life.ledger.spent() == Decimal("0.03")
+
+
+async def test_late_answer_leaves_an_attempt_that_is_on_its_way(life: Life) -> None:
+    """It may be paid already; both are followed and counted."""
+    await life.reach(S.RELEASED)
+    fresh = await life.intend()
+    assert isinstance(fresh, PurchaseKey)
+    await life.ledger.submitted(life.key(), life.owner, task_id="late", lifetime_s=60)
+    await life.ledger.submitted(fresh, life.owner, task_id="new", lifetime_s=60)
+    assert life.ledger.reserved() == Decimal("0.06")
 
 
 @pytest.mark.parametrize("what", [adopt, release, write_off])
