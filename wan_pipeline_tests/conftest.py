@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import shutil
 import signal
@@ -35,6 +36,14 @@ def _has_chinese_font() -> bool:
     return bool(found.stdout.strip())
 
 
+def _has_library(name: str) -> bool:
+    try:
+        ctypes.CDLL(name)
+    except OSError:
+        return False
+    return True
+
+
 def _missing() -> dict[str, str]:
     """What cannot be run here and why, by marker."""
     missing: dict[str, str] = {}
@@ -42,6 +51,8 @@ def _missing() -> dict[str, str]:
         missing["browser"] = "no chromium (Debian: apt-get install chromium)"
     elif not _has_chinese_font():
         missing["browser"] = "no Chinese font (Debian: apt-get install fonts-noto-cjk)"
+    elif not _has_library("libatomic.so.1"):  # of the node that playwright brings
+        missing["browser"] = "no libatomic (Debian: apt-get install libatomic1)"
     if (reason := missing_postgres()) is not None:
         missing["postgres"] = reason
     return missing

@@ -138,9 +138,10 @@ class Life:
             await self.go(step, request_id)
 
     def events(self, request_id: str = "r1") -> list[tuple[str | None, str]]:
-        """Its history as (from, to)."""
+        """The history of its first attempt as (from, to)."""
         events = schema.events.c
         query = sa.select(events.from_state, events.to_state).order_by(events.seq)
+        query = query.where(events.attempt == 1)
         with self.ledger._read() as connection:
             rows = connection.execute(query.where(events.request_id == request_id))
             return [tuple(row) for row in rows]
