@@ -12,13 +12,13 @@ if TYPE_CHECKING:
 __all__ = ["left_by_a_killed_writer"]
 
 WRITER = """
-import sys, time
+import signal, sys
 from pathlib import Path
 from wan_pipeline.dataset.atomic import atomic_path
 with atomic_path(Path(sys.argv[1])) as temp:
     temp.write_bytes(b"half of the n")
     print(temp.name, flush=True)
-    time.sleep(600)
+    signal.pause()
 """
 
 
