@@ -1,6 +1,6 @@
 """Named moments in the life of a request, at one of which a process kills itself.
 
-A point is a label and how often it was passed: `submitted.before_commit#2` is the second time that
+A point is a kind and how often it was passed: `submitted.before_commit#2` is the second time that
 a transaction with a task id is about to be committed.
 """
 
@@ -11,7 +11,7 @@ import signal
 import threading
 from collections import Counter
 
-__all__ = ["Trap", "names_of"]
+__all__ = ["Trap", "kind_of", "names_of"]
 
 
 class Trap:
@@ -39,3 +39,8 @@ def names_of(passed: Counter[str]) -> list[str]:
     return [
         f"{label}#{number}" for label in sorted(passed) for number in range(1, passed[label] + 1)
     ]
+
+
+def kind_of(name: str) -> str:
+    """A point's name without its number."""
+    return name.partition("#")[0]
