@@ -7,13 +7,20 @@ import os
 import shutil
 import signal
 import subprocess
+from itertools import chain
+from typing import TYPE_CHECKING
 
 import hypothesis
 import pytest
 
 from wan_pipeline_tests.postgres_fixture import missing_postgres, postgres_server, postgres_url
 
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
 __all__ = ["postgres_server", "postgres_url"]
+
+PROCESSES = "PYTEST_XDIST_WORKER_COUNT"
 
 # How long an example takes is a matter of the machine; what it shows is not.
 hypothesis.settings.register_profile("house", deadline=None, print_blob=True)
@@ -78,3 +85,31 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if left_out:
         config.hook.pytest_deselected(items=left_out)
         items[:] = [item for item in items if item not in left_out]
+    items[:] = _long_ones_first(items, processes=int(os.environ.get(PROCESSES, "1")))
+
+
+def _long_ones_first(items: Sequence[pytest.Item], *, processes: int) -> list[pytest.Item]:
+    """An order in which each test process begins with its share of the slow tests.
+
+    pytest-xdist gives each process an equal part of the list, and what others take over later it
+    takes from the end of a part. In their own order the slow ones are neighbours, and one process
+    would still be at them when all else is done. Tests of a module share set-up and stay together,
+    unless they are marked as `slow(apart=True)`.
+    """
+    slow: dict[object, list[pytest.Item]] = {}
+    quick: list[pytest.Item] = []
+    for item in items:
+        mark = item.get_closest_marker("slow")
+        if mark is None:
+            quick.append(item)
+        else:
+            slow.setdefault(item if mark.kwargs.get("apart") else item.path, []).append(item)
+    parts: list[list[pytest.Item]] = [[] for _ in range(processes)]
+    for number, together in enumerate(slow.values()):
+        parts[number % processes] += together
+    size = -(-len(items) // processes)
+    for part in parts:
+        room = max(size - len(part), 0)
+        part.extend(quick[:room])
+        del quick[:room]
+    return [*chain.from_iterable(parts), *quick]

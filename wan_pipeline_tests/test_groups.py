@@ -5,9 +5,13 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections import Counter
+from itertools import groupby
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from wan_pipeline_tests import conftest, postgres_server
 from wan_pipeline_tests.postgres_server import find_programs
@@ -97,3 +101,40 @@ def test_on_ci_that_is_a_failure(tmp_path: Path) -> None:
     assert done.returncode == pytest.ExitCode.TESTS_FAILED
     assert "CI must run every test" in done.stdout + done.stderr
     assert "'postgres': 'no PostgreSQL server" in done.stdout + done.stderr
+
+
+class Item:
+    """As much of a collected test as the order looks at."""
+
+    def __init__(self, path: str, mark: pytest.Mark | None) -> None:
+        self.path, self._mark = path, mark
+
+    def get_closest_marker(self, name: str) -> pytest.Mark | None:
+        """The mark, whatever is asked for."""
+        return self._mark
+
+
+@given(
+    kinds=st.lists(st.tuples(st.sampled_from("abcdef"), st.sampled_from(["", "slow", "apart"]))),
+    processes=st.integers(1, 5),
+)
+def test_order_keeps_every_test(kinds: list[tuple[str, str]], processes: int) -> None:
+    """None is lost or doubled, and what shares set-up stays together."""
+    marks = {
+        "": None,
+        "slow": pytest.mark.slow.mark,
+        "apart": pytest.mark.slow(apart=True).mark,
+    }
+    items = [Item(path, marks[kind]) for path, kind in sorted(kinds)]
+    ordered = conftest._long_ones_first(items, processes=processes)
+    assert Counter(map(id, ordered)) == Counter(map(id, items))
+    together = [item.path for item in ordered if item._mark is marks["slow"]]
+    assert len(list(groupby(together))) == len(set(together))
+
+
+def test_every_process_begins_with_its_share_of_the_slow_tests() -> None:
+    """Parts are equal in number: pytest-xdist cuts the list there."""
+    slow = pytest.mark.slow(apart=True).mark
+    items = [*(Item("slow", slow) for _ in range(4)), *(Item("quick", None) for _ in range(4))]
+    ordered = conftest._long_ones_first(items, processes=2)
+    assert [item.path for item in ordered] == ["slow", "slow", "quick", "quick"] * 2

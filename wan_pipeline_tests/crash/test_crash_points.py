@@ -13,7 +13,7 @@ from wan_pipeline_tests.crash.scenario import Scenario, names_of_life
 if TYPE_CHECKING:
     from pathlib import Path
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.slow(apart=True), pytest.mark.timeout(900)]
 
 PARTS = 4  # for as many test processes
 PAIRS = 20

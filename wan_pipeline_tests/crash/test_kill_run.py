@@ -14,7 +14,7 @@ from wan_pipeline_tests.crash.writers import left_by_a_killed_writer
 if TYPE_CHECKING:
     from pathlib import Path
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.slow(apart=True)
 
 PRICE = Decimal("0.03")
 WINDOW = 7  # tasks at the emulator at once: its five, and a quarter more in its queue

@@ -21,7 +21,7 @@ from wan_pipeline_tests.crash.trial import REQUESTS, SET, Command, Trial
 if TYPE_CHECKING:
     from pathlib import Path
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.slow(apart=True)
 
 KILLED_AT = "wan_pipeline_tests.crash.wan_killed_at"
 # And how many creates are unknown after it at least.

@@ -11,7 +11,7 @@ from wan_pipeline_tests.crash.storm import Storm, last_line
 if TYPE_CHECKING:
     from pathlib import Path
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.slow(apart=True), pytest.mark.timeout(600)]
 
 KILLS = 20
 

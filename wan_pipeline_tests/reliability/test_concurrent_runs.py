@@ -37,6 +37,8 @@ if TYPE_CHECKING:
     from wan_pipeline_tests.cli.conftest import Folder
     from wan_pipeline_tests.emulator_fixture import RunningEmulator
 
+pytestmark = pytest.mark.slow(apart=True)
+
 PATIENCE_S = 120.0
 HOUR = timedelta(hours=1)
 SLOW = LatencyLaw(queue_max_s=10, service_median_s=800, service_sigma=0.1)

@@ -40,6 +40,8 @@ if TYPE_CHECKING:
     from wan_pipeline_tests.cli.conftest import Folder
     from wan_pipeline_tests.emulator_fixture import RunningEmulator
 
+pytestmark = pytest.mark.slow(apart=True)
+
 SLOW = LatencyLaw(queue_max_s=10, service_median_s=400, service_sigma=0.1)
 PAGE = 4096
 

@@ -44,6 +44,8 @@ if TYPE_CHECKING:
     from wan_pipeline_tests.cli.conftest import Folder
     from wan_pipeline_tests.emulator_fixture import RunningEmulator
 
+pytestmark = pytest.mark.slow(apart=True)
+
 PATIENCE_S = 120.0
 UNSHARE = ["unshare", "--mount", *([] if os.geteuid() == 0 else ["--map-root-user"])]
 
