@@ -295,6 +295,12 @@ class Ledger(LedgerReader):
             )
         )
 
+    async def restore(self, key: PurchaseKey, owner: Owner, index: int) -> None:
+        """A lost image's file is there after all."""
+        await self.apply(
+            partial(changes.restore_image, key=key, image_index=index, owner=owner, now=self.now())
+        )
+
     # --- what was learned ---
 
     async def remember(self, name: str, value: str) -> None:

@@ -70,6 +70,18 @@ class LedgerReader:
                 found.setdefault(row.request_id, []).append(ImageRecord.from_row(row))
         return found
 
+    def images_lost(self) -> dict[str, list[ImageRecord]]:
+        """Lost images per request id."""
+        table = schema.images
+        query = sa.select(table).where(
+            table.c.profile == self.profile, table.c.state == ImageState.LOST.value
+        )
+        found: dict[str, list[ImageRecord]] = {}
+        with self._read() as connection:
+            for row in connection.execute(query):
+                found.setdefault(row.request_id, []).append(ImageRecord.from_row(row))
+        return found
+
     def unfinished(self) -> list[Purchase]:
         """Purchases that somebody must still poll, fetch or find out about."""
         table = schema.purchases
