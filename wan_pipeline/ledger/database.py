@@ -59,12 +59,12 @@ def open_database(where: Path | str) -> tuple[sa.Engine, sa.Engine]:
 
 
 def shown(where: Path | str) -> str:
-    """The database by a name without its password."""
+    """The database by a name without any secret: a query may hold passwords too."""
     if isinstance(where, Path):
         return str(where)
     try:
-        return sa.make_url(where).render_as_string(hide_password=True)
-    except ArgumentError:
+        return sa.make_url(where).set(query={}).render_as_string(hide_password=True)
+    except (ArgumentError, ValueError):  # the latter for a port that is no number
         return "of WAN_LEDGER_URL"
 
 
@@ -118,13 +118,15 @@ def _postgres(url: str) -> sa.Engine:
     """An engine that finds out by itself that the server was restarted."""
     try:
         parsed = sa.make_url(url)
-    except ArgumentError:
+    except (ArgumentError, ValueError):  # the latter for a port that is no number
         parsed = None
-    if parsed is None or parsed.drivername not in ("postgresql", "postgres", DRIVER):
+    known = parsed is not None and parsed.drivername in ("postgresql", "postgres", DRIVER)
+    # An @ in the host is one of the password, whose end would be looked up and shown as a host.
+    if parsed is None or not known or "@" in (parsed.host or ""):
         raise LedgerUnavailableError(
             "WAN_LEDGER_URL is no PostgreSQL URL. Set it to"
-            " postgresql://USER:PASSWORD@HOST:PORT/DATABASE, or unset it for a SQLite file in the"
-            " data folder. Nothing was bought"
+            " postgresql://USER:PASSWORD@HOST:PORT/DATABASE (in the password write @ as %40, / as"
+            " %2F, : as %3A), or unset it for a SQLite file in the data folder. Nothing was bought"
         )
     try:
         return sa.create_engine(

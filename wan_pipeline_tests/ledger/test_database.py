@@ -264,6 +264,26 @@ def test_database_of_another_program_is_refused(tmp_path: Path) -> None:
     assert names == [("songs",)]
 
 
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://u:hunter2@127.0.0.1:9/db",
+        "postgresql://u@127.0.0.1:9/db?password=hunter2",
+        "postgresql://u:x@127.0.0.1:9/db?sslpassword=hunter2",
+        "postgresql://u:pass@hunter2@127.0.0.1:9/db",
+        "postgresql://u:pass/@hunter2@127.0.0.1:9/db",
+        "mysql://u:pass@hunter2@127.0.0.1:9/db",
+        "postgresql://u:pass@127.0.0.1:hunter2/db",
+    ],
+)
+def test_no_part_of_a_password_is_told(url: str) -> None:
+    """Wherever it stands in the URL, and however badly it is written."""
+    with pytest.raises(LedgerUnavailableError) as refused:
+        open_database(url)
+    assert "hunter2" not in str(refused.value)
+    assert "WAN_LEDGER_URL" in str(refused.value)
+
+
 def test_folder_that_cannot_be_made_is_told(tmp_path: Path) -> None:
     """A file is in its place."""
     (tmp_path / "file").write_text("")
