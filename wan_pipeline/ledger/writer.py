@@ -4,6 +4,7 @@ Every durable change is a function of a `Transaction`. Changes that wait while a
 the next one, so that a thousand changes cost a few fsyncs, and none is acknowledged before it is
 on disk. A change that raises `LedgerError` must raise before it writes; any other error rolls
 the group back and its changes are done again one by one, so that one bad change spoils no other.
+When no transaction can be begun, such as on a locked file, the whole group fails at once.
 """
 
 from __future__ import annotations
@@ -103,8 +104,10 @@ class GroupCommitWriter:
     def _commit(self, group: list[_Change]) -> bool:
         """Whether the group is done; a group of one always is, be it with an error."""
         outcomes: list[_Outcome] = []
+        begun = False
         try:
             with self._engine.begin() as connection:
+                begun = True
                 tx = Transaction(connection)
                 for change in group:
                     try:
@@ -113,9 +116,10 @@ class GroupCommitWriter:
                         outcomes.append(_Outcome(change, error=error))
                 tx.finish()
         except Exception as error:  # noqa: BLE001  handed to whoever waits for the change
-            if len(group) > 1:
+            if begun and len(group) > 1:
                 return False
-            outcomes = [_Outcome(group[0], error=_explained(error))]
+            # A database that lets nobody begin, after all its patience, is no change's fault.
+            outcomes = [_Outcome(change, error=_explained(error)) for change in group]
         _tell(outcomes)
         return True
 

@@ -6,7 +6,9 @@ import asyncio
 import sqlite3
 import subprocess
 import sys
+import time
 from concurrent.futures import wait
+from contextlib import closing
 from datetime import UTC, datetime, timedelta, timezone
 from decimal import Decimal
 from fractions import Fraction
@@ -17,7 +19,7 @@ import sqlalchemy as sa
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wan_pipeline.ledger import schema
+from wan_pipeline.ledger import database, schema
 from wan_pipeline.ledger.columns import Usd, UtcTime
 from wan_pipeline.ledger.database import open_database
 from wan_pipeline.ledger.errors import (
@@ -153,6 +155,28 @@ def test_one_bad_change_spoils_no_other(
     names = [future.result(0) for future in futures]
     assert names == [f"good {number}" for number in range(6)]
     assert remembered(writer) == set(names)
+
+
+def test_locked_file_fails_all_that_wait_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One wait for the lock is for all of them: a waiting change after the other took for ever."""
+    monkeypatch.setattr(database, "BUSY_TIMEOUT_MS", 500)
+    path = tmp_path / "ledger.sqlite"
+    _, engine = open_database(path)
+    writer = GroupCommitWriter(engine)
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        began = time.monotonic()
+        futures = [writer.submit(remember(f"row {number}")) for number in range(20)]
+        for future in futures:
+            with pytest.raises(LedgerUnavailableError, match="locked"):
+                future.result(30)
+        assert time.monotonic() - began < 4  # of 20 x 0.5 s
+        other.execute("ROLLBACK")
+    assert writer.submit(remember("later")).result(10) == "later"
+    writer.close()
+    engine.dispose()
 
 
 def test_changes_that_wait_together_share_a_commit(tmp_path: Path) -> None:
