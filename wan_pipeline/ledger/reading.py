@@ -171,9 +171,12 @@ class LedgerReader:
             with self._engine_for_reads.connect() as connection:
                 yield connection
         except DBAPIError as error:
+            remedy = "the data folder's disk, or restore the file from a backup"
+            if self._engine_for_reads.dialect.name == "postgresql":
+                remedy = "that its server runs"
             raise LedgerUnavailableError(
                 f"the ledger could not be read: {error.orig}. Nothing is bought without it: check"
-                " the data folder's disk, or restore the file from a backup, then run again"
+                f" {remedy}, then run again"
             ) from error
 
     def _total(self, column: sa.Column[Decimal], run_id: str | None) -> Decimal:
