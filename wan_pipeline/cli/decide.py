@@ -102,10 +102,11 @@ def release(requests: Requests, *, why: Why, who: Who = None, yes: Yes = False) 
 
     If a task exists after all, it is paid, and the next run pays again.
     """
-    console = open_console()
-    with explained(console), opened_ledger(Settings()) as ledger:
+    console, settings = open_console(), Settings()
+    with explained(console), opened_ledger(settings) as ledger:
         who, why = _who(who), _given("--why", why)
         purchases = _decidable(ledger, requests, UNKNOWN)
+        _refuse_known_tasks(settings, purchases)
         _tell(console, purchases)
         console.print(
             f"${_reserved(purchases):f} set aside are free again, and the next `wan run` of a set"
@@ -128,10 +129,11 @@ def write_off(requests: Requests, *, why: Why, who: Who = None, yes: Yes = False
     They are not bought again by themselves; `wan run --retry lost` does that. Should the task turn
     up later, adopt it.
     """
-    console = open_console()
-    with explained(console), opened_ledger(Settings()) as ledger:
+    console, settings = open_console(), Settings()
+    with explained(console), opened_ledger(settings) as ledger:
         who, why = _who(who), _given("--why", why)
         purchases = _decidable(ledger, requests, UNKNOWN)
+        _refuse_known_tasks(settings, purchases)
         _tell(console, purchases)
         console.print(
             f"${_reserved(purchases):f} set aside count as spent from now on, and"
@@ -166,6 +168,24 @@ def _decidable(
             " needs a decision"
         )
     return purchases
+
+
+def _refuse_known_tasks(settings: Settings, purchases: Sequence[Purchase]) -> None:
+    """A run that could not write the ledger kept the ids of its tasks in a file beside it.
+
+    Raises:
+        DecisionError: one of them is the task of a purchase that is to be given up.
+    """
+    from wan_pipeline.generation.rescue import RescueFile  # noqa: PLC0415  keeps --help fast
+
+    tasks = RescueFile(settings.layout.rescue, NOBODY).tasks()
+    known = {task.request_id: task.task_id for task in tasks}
+    if found := [each.request_id for each in purchases if each.request_id in known]:
+        told = ", ".join(f"{request_id[:12]} is task {known[request_id]}" for request_id in found)
+        raise DecisionError(
+            f"{told}, by the rescue file of a run that could not write the ledger: it is paid, and"
+            " `wan reconcile` adopts and fetches it. Nothing was changed"
+        )
 
 
 def _tell(console: Console, purchases: Sequence[Purchase]) -> None:

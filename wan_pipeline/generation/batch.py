@@ -10,7 +10,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from wan_pipeline.generation.collect import Collector
-from wan_pipeline.generation.files import reopen_broken
+from wan_pipeline.generation.files import reopen_broken, restore_found
 from wan_pipeline.generation.pacing import Window
 from wan_pipeline.generation.progress import BatchReport, Progress, SilentProgress, Tally
 from wan_pipeline.generation.rescue import adopt_rescued
@@ -116,6 +116,7 @@ class _Batch:
                 for purchase in await adopt_rescued(self.ports, self.terms):
                     await self._resume(group, purchase)
                 if everything:
+                    await restore_found(self.ports, self.ports.ledger.images_lost())
                     alive = self.ports.ledger.stored_images_alive(self.ports.clock.now())
                     await self._fetch_again(group, alive)
                 await self._buy(group, requests, counted=total is not None)
@@ -226,6 +227,7 @@ class _Batch:
             request_ids = [request_id for request_id, _ in chunk]
             taken = await self._take_up(group, request_ids)
             images = self.ports.ledger.images(request_ids)
+            await restore_found(self.ports, images)
             taken |= await self._fetch_again(group, images)
             standing = self.ports.ledger.purchases(request_ids)
             lost = self.ports.ledger.lost_images(request_ids)

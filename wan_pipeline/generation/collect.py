@@ -37,6 +37,7 @@ __all__ = ["Collector"]
 QUERIES = "queries"  # the account's limit on polls
 MISSING_POLLS = 3  # a task that the provider does not know is left to the next run after so many
 DOWNLOADS_AT_ONCE = 8
+CLOCK_JUMP_S = 60.0  # what the date gains on the seconds that passed is no drift
 WRONG_TYPE = "wrong_type"
 
 
@@ -68,6 +69,7 @@ class Collector:
             sleep=ports.clock.sleep,
         )
         self._downloads = asyncio.Semaphore(DOWNLOADS_AT_ONCE)
+        self._born = ports.clock.now(), ports.clock.monotonic()
 
     async def collect(self, submitted: Submitted) -> bool:
         """Poll a task to its end and keep its images; whether its request is complete.
@@ -116,7 +118,7 @@ class Collector:
                 self._stop.set(error.reason, error.detail)
                 return self._left("not polled: the account was stopped")
             except PollError:
-                if clock.now() >= submitted.deadline_at:
+                if self._too_late(submitted):
                     return await self._expired(submitted.key, "could not be polled")
                 return self._left("could not be polled")
             if isinstance(answer, TaskAnswer) and answer.state is not TaskState.RUNNING:
@@ -124,11 +126,17 @@ class Collector:
                 return answer
             missing += isinstance(answer, TaskMissing)
             why = "not known to the provider" if missing else "still running"
-            if clock.now() >= submitted.deadline_at:
+            if self._too_late(submitted):
                 return await self._expired(submitted.key, why)
             impatient = clock.monotonic() - began > self._terms.task_patience_s
             if missing >= MISSING_POLLS or impatient:
                 return self._left(why)
+
+    def _too_late(self, submitted: Submitted) -> bool:
+        """By a clock that was not set forward during this batch, else the next one may judge."""
+        clock, (born_at, born) = self._ports.clock, self._born
+        jump_s = (clock.now() - born_at).total_seconds() - (clock.monotonic() - born)
+        return clock.now() >= submitted.deadline_at and jump_s < CLOCK_JUMP_S
 
     def _learn(self, submitted: Submitted) -> None:
         """Only tasks that this run watched from the start teach how long tasks take."""

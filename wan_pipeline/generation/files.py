@@ -1,8 +1,12 @@
-"""Do the files of stored images still exist? Those that do not are fetched again."""
+"""Do the files of stored images still exist? Those that do not are fetched again.
+
+And those that were given up and are back, such as on a disk that was not mounted, count again.
+"""
 
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from wan_pipeline.ledger.errors import TransitionError
@@ -16,7 +20,7 @@ if TYPE_CHECKING:
     from wan_pipeline.generation.terms import Ports
     from wan_pipeline.ledger.records import ImageRecord
 
-__all__ = ["reopen_broken"]
+__all__ = ["reopen_broken", "restore_found"]
 
 
 async def reopen_broken(
@@ -55,6 +59,26 @@ async def reopen_broken(
         tally.problems[f"fetched again: {problem}"] += 1
         keys[_key(record)] = None
     return list(keys)
+
+
+async def restore_found(ports: Ports, images: Mapping[str, Sequence[ImageRecord]]) -> None:
+    """Lost images whose files are back, whole, are stored again: nobody has to pay for them twice.
+
+    Args:
+        ports: the ledger they are written down in and the keeper that looks.
+        images: the image rows of each request; only lost ones that were stored are looked at.
+    """
+    lost = [
+        record
+        for records in images.values()
+        for record in records
+        if record.state is ImageState.LOST and record.path is not None
+    ]
+    problems = await asyncio.to_thread(lambda: [ports.keeper.problem_of(each) for each in lost])
+    for record, problem in zip(lost, problems, strict=True):
+        if problem is None:
+            with suppress(TransitionError):  # somebody else restored it, or fetches a sibling
+                await ports.ledger.restore(_key(record), ports.owner, record.image_index)
 
 
 def _key(record: ImageRecord) -> PurchaseKey:

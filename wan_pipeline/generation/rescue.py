@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import json
 import os
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Self, cast
 
 from wan_pipeline.ledger.decisions import Decision, adopt
-from wan_pipeline.ledger.errors import DecisionError
+from wan_pipeline.ledger.errors import DecisionError, LedgerUnavailableError
 from wan_pipeline.ledger.states import PurchaseState
 
 if TYPE_CHECKING:
@@ -53,12 +54,25 @@ class RescueFile:
         self._own = folder / f"{owner_id}.jsonl"
 
     def __enter__(self) -> Self:
-        """Take the room. Raises OSError when the disk has none, before anything is bought."""
-        self._folder.mkdir(parents=True, exist_ok=True)
-        with self._own.open("wb") as file:
-            file.write(b"\n" * ROOM)
-            file.flush()
-            os.fsync(file.fileno())
+        """Take the room, before anything is bought.
+
+        Raises:
+            LedgerUnavailableError: the disk has none.
+        """
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            with self._own.open("wb") as file:
+                file.write(b"\n" * ROOM)
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError as error:
+            with suppress(OSError):
+                self._own.unlink(missing_ok=True)
+            raise LedgerUnavailableError(
+                f"the rescue file {self._own}, which keeps the ids of paid tasks when the ledger"
+                f" cannot, could not be made: {error.strerror or error}. Free space on the data"
+                " folder's disk or make it writable, then run again"
+            ) from error
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -294,26 +294,32 @@ class Submitter:
                 )
             except LedgerUnavailableError as error:
                 if rescued is None:
+                    self._stop.set(StopReason.DISK, str(error))
                     rescued = self._rescue(key, task_id, error)
                 wait = next(waits, None)
                 if wait is None:
                     raise
                 await self._ports.clock.sleep(wait)
+            except asyncio.CancelledError as error:
+                # The change is queued, but whether it succeeds nobody would hear any more.
+                if rescued is None:
+                    self._rescue(key, task_id, error)
+                raise
             else:
                 if rescued is not None:
                     self._ports.rescue.forget(rescued)
                 return deadline
 
-    def _rescue(self, key: PurchaseKey, task_id: str, error: LedgerUnavailableError) -> RescuedTask:
-        self._stop.set(StopReason.DISK, str(error))
+    def _rescue(self, key: PurchaseKey, task_id: str, error: BaseException) -> RescuedTask:
         task = RescuedTask(request_id=key.request_id, task_id=task_id)
         try:
             self._ports.rescue.note(task)
         except OSError as full:
             raise LedgerUnavailableError(
                 f"request {key.request_id} is task {task_id} at the provider, and that could be"
-                f" written down neither in the ledger ({error}) nor beside it ({full}). Keep this"
-                f" line: the task is paid; `wan ledger adopt {key.request_id} {task_id}` enters it"
+                f" written down neither in the ledger ({_told(error)}) nor beside it ({full}). Keep"
+                f" this line: the task is paid; `wan ledger adopt {key.request_id} {task_id}`"
+                " enters it"
             ) from error
         return task
 
@@ -334,3 +340,7 @@ class Submitter:
             and isinstance(outcome, CreateRefused)
             and outcome.form_suspect
         )
+
+
+def _told(error: BaseException) -> str:
+    return str(error) or "it did not answer before the run was cancelled"

@@ -32,6 +32,7 @@ __all__ = [
     "move",
     "move_image",
     "reopen_image",
+    "restore_image",
     "row_of",
     "stands",
 ]
@@ -337,6 +338,32 @@ def reopen_image(
         owner_id=owner.owner_id,
         now=now,
         problem=problem,
+    )
+
+
+def restore_image(
+    tx: Transaction, key: PurchaseKey, image_index: int, *, owner: Owner, now: datetime
+) -> None:
+    """A lost image's file is back, such as on a disk that was not mounted: it is stored again.
+
+    Raises:
+        TransitionError: the image is not lost, or its purchase is not at its end.
+    """
+    row = _standing(tx, key)
+    ended = row is not None and row.state == PurchaseState.STORED
+    if not ended or _image_states(tx, key).get(image_index) is not ImageState.LOST:
+        raise TransitionError(
+            f"image {image_index} of request {key.request_id} attempt {key.attempt} is not lost"
+        )
+    _set_image(
+        tx,
+        key,
+        image_index,
+        ImageState.LOST,
+        ImageState.STORED,
+        owner_id=owner.owner_id,
+        now=now,
+        problem=None,
     )
 
 

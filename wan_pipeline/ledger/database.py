@@ -19,7 +19,10 @@ from wan_pipeline.ledger.migrations import migrate
 
 __all__ = ["insert_if_absent", "open_database"]
 
-BUSY_TIMEOUT_MS = 30_000
+BUSY_TIMEOUT_MS = 30_000  # for a lock that another process has
+# A writer that stands still so long in a transaction was stopped, or its machine is gone. Shorter
+# than the patience of those who wait for its locks.
+SUSPENDED_AFTER_MS = 20_000
 CONNECT_TIMEOUT_S = 10
 DRIVER = "postgresql+psycopg"
 OPENING_LOCK = 0x77616E  # an arbitrary number that stands for "schema of a wan_pipeline ledger"
@@ -42,7 +45,7 @@ def open_database(where: Path | str) -> tuple[sa.Engine, sa.Engine]:
             where.parent.mkdir(parents=True, exist_ok=True)
             engines = (_sqlite(where, begin="BEGIN"), _sqlite(where, begin="BEGIN IMMEDIATE"))
         else:
-            engines = (_postgres(where),)
+            engines = (_postgres(where, writes=False), _postgres(where, writes=True))
         with engines[-1].begin() as connection:
             _ensure_schema(connection, name)
     except BaseException as error:
@@ -59,12 +62,12 @@ def open_database(where: Path | str) -> tuple[sa.Engine, sa.Engine]:
 
 
 def shown(where: Path | str) -> str:
-    """The database by a name without its password."""
+    """The database by a name without any secret: a query may hold passwords too."""
     if isinstance(where, Path):
         return str(where)
     try:
-        return sa.make_url(where).render_as_string(hide_password=True)
-    except ArgumentError:
+        return sa.make_url(where).set(query={}).render_as_string(hide_password=True)
+    except (ArgumentError, ValueError):  # the latter for a port that is no number
         return "of WAN_LEDGER_URL"
 
 
@@ -114,20 +117,26 @@ def _sqlite(path: Path, *, begin: str) -> sa.Engine:
     return engine
 
 
-def _postgres(url: str) -> sa.Engine:
-    """An engine that finds out by itself that the server was restarted."""
+def _postgres(url: str, *, writes: bool) -> sa.Engine:
+    """An engine that finds out by itself that the server was restarted.
+
+    For writing, no wait for a lock and no transaction is endless; for reading, a snapshot may be
+    held while its rows are worked on.
+    """
     try:
         parsed = sa.make_url(url)
-    except ArgumentError:
+    except (ArgumentError, ValueError):  # the latter for a port that is no number
         parsed = None
-    if parsed is None or parsed.drivername not in ("postgresql", "postgres", DRIVER):
+    known = parsed is not None and parsed.drivername in ("postgresql", "postgres", DRIVER)
+    # An @ in the host is one of the password, whose end would be looked up and shown as a host.
+    if parsed is None or not known or "@" in (parsed.host or ""):
         raise LedgerUnavailableError(
             "WAN_LEDGER_URL is no PostgreSQL URL. Set it to"
-            " postgresql://USER:PASSWORD@HOST:PORT/DATABASE, or unset it for a SQLite file in the"
-            " data folder. Nothing was bought"
+            " postgresql://USER:PASSWORD@HOST:PORT/DATABASE (in the password write @ as %40, / as"
+            " %2F, : as %3A), or unset it for a SQLite file in the data folder. Nothing was bought"
         )
     try:
-        return sa.create_engine(
+        engine = sa.create_engine(
             parsed.set(drivername=DRIVER),
             pool_pre_ping=True,
             hide_parameters=True,  # an error's text must not repeat what prompts or answers say
@@ -138,6 +147,17 @@ def _postgres(url: str) -> sa.Engine:
             "WAN_LEDGER_URL needs the PostgreSQL driver: pip install 'wan-pipeline[postgres]', then"
             " run again. Nothing was bought"
         ) from error
+
+    if writes:
+
+        @event.listens_for(engine, "connect")
+        def _configure(connection: Any, _record: object) -> None:  # pyright: ignore[reportUnusedFunction]
+            with connection.cursor() as cursor:
+                cursor.execute(f"SET lock_timeout = {BUSY_TIMEOUT_MS}")
+                cursor.execute(f"SET idle_in_transaction_session_timeout = {SUSPENDED_AFTER_MS}")
+            connection.commit()
+
+    return engine
 
 
 def _ensure_schema(connection: sa.Connection, name: str) -> None:

@@ -35,6 +35,7 @@ __all__ = ["Ledger"]
 T = TypeVar("T")
 ZERO = Decimal(0)
 LEASE = timedelta(seconds=60)
+ENDED = datetime(1970, 1, 1, tzinfo=UTC)  # before now on every clock, even one that was set back
 
 
 class Ledger(LedgerReader):
@@ -82,7 +83,7 @@ class Ledger(LedgerReader):
         try:
             yield owner
         finally:
-            self.apply_now(partial(_discharge, owner=owner, now=self.now()))
+            self.apply_now(partial(_discharge, owner=owner))
 
     async def renew(self, owner: Owner) -> None:
         """Say that the owner lives; to be called well within a minute."""
@@ -295,6 +296,12 @@ class Ledger(LedgerReader):
             )
         )
 
+    async def restore(self, key: PurchaseKey, owner: Owner, index: int) -> None:
+        """A lost image's file is there after all."""
+        await self.apply(
+            partial(changes.restore_image, key=key, image_index=index, owner=owner, now=self.now())
+        )
+
     # --- what was learned ---
 
     async def remember(self, name: str, value: str) -> None:
@@ -341,8 +348,8 @@ def _enrol(tx: Transaction, *, owner: Owner, expires: datetime) -> None:
     )
 
 
-def _discharge(tx: Transaction, *, owner: Owner, now: datetime) -> None:
-    _set_lease(tx, owner=owner, expires=now)
+def _discharge(tx: Transaction, *, owner: Owner) -> None:
+    _set_lease(tx, owner=owner, expires=ENDED)
     limits.give_back_all(tx, owner.owner_id)
 
 

@@ -70,6 +70,18 @@ class LedgerReader:
                 found.setdefault(row.request_id, []).append(ImageRecord.from_row(row))
         return found
 
+    def images_lost(self) -> dict[str, list[ImageRecord]]:
+        """Lost images per request id."""
+        table = schema.images
+        query = sa.select(table).where(
+            table.c.profile == self.profile, table.c.state == ImageState.LOST.value
+        )
+        found: dict[str, list[ImageRecord]] = {}
+        with self._read() as connection:
+            for row in connection.execute(query):
+                found.setdefault(row.request_id, []).append(ImageRecord.from_row(row))
+        return found
+
     def unfinished(self) -> list[Purchase]:
         """Purchases that somebody must still poll, fetch or find out about."""
         table = schema.purchases
@@ -159,9 +171,12 @@ class LedgerReader:
             with self._engine_for_reads.connect() as connection:
                 yield connection
         except DBAPIError as error:
+            remedy = "the data folder's disk, or restore the file from a backup"
+            if self._engine_for_reads.dialect.name == "postgresql":
+                remedy = "that its server runs"
             raise LedgerUnavailableError(
                 f"the ledger could not be read: {error.orig}. Nothing is bought without it: check"
-                " the data folder's disk, or restore the file from a backup, then run again"
+                f" {remedy}, then run again"
             ) from error
 
     def _total(self, column: sa.Column[Decimal], run_id: str | None) -> Decimal:

@@ -4,6 +4,7 @@ Every durable change is a function of a `Transaction`. Changes that wait while a
 the next one, so that a thousand changes cost a few fsyncs, and none is acknowledged before it is
 on disk. A change that raises `LedgerError` must raise before it writes; any other error rolls
 the group back and its changes are done again one by one, so that one bad change spoils no other.
+When another process lets no transaction begin or go on, the whole group fails at once.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ __all__ = ["GroupCommitWriter"]
 
 T = TypeVar("T")
 LARGEST_GROUP = 256
+LOCK_NOT_AVAILABLE = "55P03"
 
 
 @dataclass(slots=True)
@@ -103,8 +105,10 @@ class GroupCommitWriter:
     def _commit(self, group: list[_Change]) -> bool:
         """Whether the group is done; a group of one always is, be it with an error."""
         outcomes: list[_Outcome] = []
+        begun = False
         try:
             with self._engine.begin() as connection:
+                begun = True
                 tx = Transaction(connection)
                 for change in group:
                     try:
@@ -113,11 +117,23 @@ class GroupCommitWriter:
                         outcomes.append(_Outcome(change, error=error))
                 tx.finish()
         except Exception as error:  # noqa: BLE001  handed to whoever waits for the change
-            if len(group) > 1:
+            if begun and len(group) > 1 and not _is_lock_timeout(error):
                 return False
-            outcomes = [_Outcome(group[0], error=_explained(error))]
+            # A database that lets nobody in, after all its patience, is no change's fault.
+            outcomes = [_Outcome(change, error=self._explained(error)) for change in group]
         _tell(outcomes)
         return True
+
+    def _explained(self, error: Exception) -> Exception:
+        if not isinstance(error, DBAPIError):
+            return error
+        remedy = "Free space or repair the data folder, then run again"
+        if self._engine.dialect.name == "postgresql":
+            remedy = "Check that the server runs and no other process blocks it, then run again"
+        return LedgerUnavailableError(
+            f"the ledger could not be written: {error.orig}. {remedy}: finished tasks are at the"
+            " provider for their lifetime"
+        )
 
 
 def _tell(outcomes: list[_Outcome]) -> None:
@@ -148,10 +164,7 @@ def _resolve(outcome: _Outcome) -> None:
         done.set_exception(outcome.error)
 
 
-def _explained(error: Exception) -> Exception:
-    if isinstance(error, DBAPIError):
-        return LedgerUnavailableError(
-            f"the ledger could not be written: {error.orig}. Free space or repair the data"
-            " folder, then run again: finished tasks are at the provider for their lifetime"
-        )
-    return error
+def _is_lock_timeout(error: Exception) -> bool:
+    """PostgreSQL's, whose transactions begin before they wait for a lock."""
+    code = getattr(error.orig, "sqlstate", None) if isinstance(error, DBAPIError) else None
+    return code == LOCK_NOT_AVAILABLE

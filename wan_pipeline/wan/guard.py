@@ -38,6 +38,7 @@ __all__ = [
 
 LAST_PORT = 65_535
 _LABEL = re.compile(r"[A-Za-z0-9_-]{1,63}")
+_QUOTED = re.compile(r"'.*'", re.DOTALL)
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 
 
@@ -60,7 +61,7 @@ def problem_of_origin(text: str) -> str:
     try:
         url = httpx.URL(text)
     except (httpx.InvalidURL, UnicodeError) as error:
-        return f"is no URL: {error}"
+        return f"is no URL: {_unquoted(error)}"
     if url.scheme not in ("http", "https"):
         return "does not begin with https:// or http://"
     labels = url.raw_host.decode("ascii").removesuffix(".").split(".")
@@ -202,10 +203,15 @@ def usable_proxies() -> Generator[None]:
         yield
     except (ImportError, ValueError, httpx.InvalidURL) as error:
         raise ConfigurationError(
-            f"the proxy that the environment names cannot be used: {error}. Set HTTP_PROXY,"
-            " HTTPS_PROXY, ALL_PROXY and NO_PROXY to http:// URLs and host names, or unset them."
-            " Nothing was sent"
-        ) from error
+            f"the proxy that the environment names cannot be used: {_unquoted(error)}. Set"
+            " HTTP_PROXY, HTTPS_PROXY, ALL_PROXY and NO_PROXY to http:// URLs and host names, or"
+            " unset them. Nothing was sent"
+        ) from None  # its text may quote a password
+
+
+def _unquoted(error: Exception) -> str:
+    """Without what it quotes of the URL: what is taken for a port may be half a password."""
+    return str(error) if isinstance(error, ImportError) else _QUOTED.sub("'...'", str(error))
 
 
 def _is_private_literal(host: str) -> bool:

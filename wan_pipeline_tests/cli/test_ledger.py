@@ -81,6 +81,25 @@ def test_one_request_tells_its_history(doubtful: Folder) -> None:
         assert words in page
 
 
+@pytest.mark.parametrize("command", ["release", "write-off"])
+def test_a_request_whose_task_is_known_is_not_given_up(
+    doubtful: Folder, provider: RunningEmulator, command: str
+) -> None:
+    """A run on a full disk kept the task's id beside the ledger: released, it is paid twice."""
+    (task_id,) = (
+        task["id"] for task in provider.tasks() if task["content"]["prompt"] == "made in doubt"
+    )
+    rescue = doubtful.path / "emulator" / "rescue"
+    rescue.mkdir(exist_ok=True)
+    line = json.dumps({"request_id": MADE, "task_id": task_id})
+    (rescue / "of-a-run-that-died.jsonl").write_text(f"{line}\n")
+    done = doubtful.wan("ledger", command, NEVER[:9], MADE[:9], "--why", "gone", "--yes")
+    assert done.exit_code == 2, done.output
+    for words in (task_id, "wan reconcile", "Nothing was changed"):
+        assert words in " ".join(done.output.split())
+    assert shown(doubtful, "--state", "unknown")["count"] == 2
+
+
 @pytest.mark.parametrize(
     ("beginning", "said"),
     [

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from typing import TYPE_CHECKING
 
+import pytest
+
 from wan_pipeline.generation.rescue import RescuedTask, RescueFile
+from wan_pipeline.ledger.errors import LedgerUnavailableError
 from wan_pipeline_tests.generation.batch_fixture import Workbench
 
 if TYPE_CHECKING:
@@ -41,6 +46,23 @@ def test_unfinished_line_stops_nobody(tmp_path: Path) -> None:
     left.write_bytes(lines[0] + b"\n" + lines[1][:30])
     with RescueFile(tmp_path, "own") as own:
         assert own.tasks() == [TASK]
+
+
+def test_disk_without_room_is_told_with_what_to_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before anything is bought, and no part of the file stays on the full disk."""
+
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    with (
+        pytest.raises(LedgerUnavailableError, match=r"No space left.*[Ff]ree space"),
+        RescueFile(tmp_path, "own"),
+    ):
+        pass
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_owner_taken_for_dead_can_still_write(tmp_path: Path) -> None:

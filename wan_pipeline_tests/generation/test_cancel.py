@@ -5,13 +5,18 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import sqlite3
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 import httpx
 import pytest
 
 from wan_pipeline.generation.interrupt import run_interruptibly
+from wan_pipeline.ledger import database
+from wan_pipeline.ledger.errors import LedgerUnavailableError
 from wan_pipeline_tests.generation.batch_fixture import Workbench, make_request
+from wan_pipeline_tests.reliability.accounts import forgotten_tasks
 from wan_pipeline_tests.wan.scripted_server import Asked, reply, scripted
 
 if TYPE_CHECKING:
@@ -103,6 +108,35 @@ async def test_late_answer_is_no_longer_waited_for_than_the_grace(
                 await buying
     assert bench.books().states() == ["unknown"]
     assert bench.books().reserved > 0
+
+
+async def test_paid_task_is_kept_when_the_ledger_is_locked_at_the_end_of_the_grace(
+    emulator: RunningEmulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its id waits for the ledger, nobody waits for it any more, and the write fails in the end."""
+    monkeypatch.setattr(database, "BUSY_TIMEOUT_MS", 2000)
+    gate, request = Gate(emulator.base_url), make_request("slow")
+    async with scripted(gate) as server:
+        bench = Workbench(folder=tmp_path, base_url=server.url)
+        buying = asyncio.ensure_future(bench.buy([request], create_grace_s=0.3))
+        await gate.at_work(1)
+        with closing(sqlite3.connect(tmp_path / "ledger.sqlite", isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            gate.opened.set()
+            async with asyncio.timeout(20):
+                while not emulator.tasks():  # noqa: ASYNC110  it has no event for us
+                    await asyncio.sleep(0.01)
+            await asyncio.sleep(0.3)  # the answer is here, its id waits for the lock
+            buying.cancel()
+            (ended,) = await asyncio.gather(buying, return_exceptions=True)
+        assert isinstance(ended, asyncio.CancelledError | LedgerUnavailableError)
+        assert forgotten_tasks(emulator, bench.books(), tmp_path / "rescue") == set()
+
+        report = await bench.buy([request])
+        assert (report.tally.created, report.tally.failed) == (0, 0)
+        assert bench.books().states() == ["stored"]
+        assert emulator.bill()["creates_received"] == 1
+        assert list((tmp_path / "rescue").iterdir()) == []
 
 
 async def test_cancelled_before_anything_was_sent_leaves_nothing(

@@ -16,6 +16,7 @@ import sqlalchemy as sa
 
 from wan_pipeline.emulator.plan import EmulatorPlan, Fault, FaultKind
 from wan_pipeline.ledger import schema
+from wan_pipeline.ledger.retries import Retry, RetryRule
 from wan_pipeline.wan.retry import RetryPolicy
 from wan_pipeline_tests.generation.batch_fixture import PRICE, hurried, make_request, make_requests
 
@@ -182,3 +183,31 @@ def share_file(ledger: Ledger, requests: list[GenerationRequest], path: str, ima
             .values(path=path, image_id=image_id)
         )
     )
+
+
+@pytest.mark.parametrize("way", ["buy", "retry", "recover"])
+async def test_file_that_is_back_is_no_longer_lost(
+    way: str, emulator: RunningEmulator, bench: Workbench
+) -> None:
+    """A disk that was not mounted for one run costs nothing: what is paid for is found again."""
+    emulator.set_plan(EmulatorPlan(speed_up=1000, url_lifetime_s=SHORT_LIFE_S * 1000))
+    bench.retry = RetryPolicy(attempts=2)
+    requests = make_requests(2)
+    await bench.buy(requests, result_lifetime_s=SHORT_LIFE_S)
+    last = bench.books().images[requests[-1].request_id][0]
+    await asyncio.sleep(max((last.url_expires_at - datetime.now(UTC)).total_seconds(), 0) + 0.01)
+    folder = bench.folder / "images"
+    away = folder.rename(bench.folder / "not-mounted")
+    await bench.buy(requests)
+    assert [bench.books().image_states(request) for request in requests] == [("lost",)] * 2
+
+    away.rename(folder)
+    retry = RetryRule(what=frozenset({Retry.LOST}))
+    if way == "recover":
+        await bench.recover()
+    else:
+        await bench.buy(requests, **({"retry": retry} if way == "retry" else {}))
+    assert [bench.books().image_states(request) for request in requests] == [("stored",)] * 2
+    assert bench.books().spent == PRICE * 2
+    assert emulator.bill()["creates_received"] == 2
+    assert (await bench.buy(requests)).tally.already_stored == 2

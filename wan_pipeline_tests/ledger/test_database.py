@@ -6,7 +6,9 @@ import asyncio
 import sqlite3
 import subprocess
 import sys
+import time
 from concurrent.futures import wait
+from contextlib import closing
 from datetime import UTC, datetime, timedelta, timezone
 from decimal import Decimal
 from fractions import Fraction
@@ -17,7 +19,7 @@ import sqlalchemy as sa
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wan_pipeline.ledger import schema
+from wan_pipeline.ledger import database, schema
 from wan_pipeline.ledger.columns import Usd, UtcTime
 from wan_pipeline.ledger.database import open_database
 from wan_pipeline.ledger.errors import (
@@ -155,6 +157,28 @@ def test_one_bad_change_spoils_no_other(
     assert remembered(writer) == set(names)
 
 
+def test_locked_file_fails_all_that_wait_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One wait for the lock is for all of them: a waiting change after the other took for ever."""
+    monkeypatch.setattr(database, "BUSY_TIMEOUT_MS", 500)
+    path = tmp_path / "ledger.sqlite"
+    _, engine = open_database(path)
+    writer = GroupCommitWriter(engine)
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        began = time.monotonic()
+        futures = [writer.submit(remember(f"row {number}")) for number in range(20)]
+        for future in futures:
+            with pytest.raises(LedgerUnavailableError, match="locked"):
+                future.result(30)
+        assert time.monotonic() - began < 4  # of 20 x 0.5 s
+        other.execute("ROLLBACK")
+    assert writer.submit(remember("later")).result(10) == "later"
+    writer.close()
+    engine.dispose()
+
+
 def test_changes_that_wait_together_share_a_commit(tmp_path: Path) -> None:
     """A thousand changes are a few commits, not a thousand."""
     _, engine = open_database(tmp_path / "ledger.sqlite")
@@ -262,6 +286,26 @@ def test_database_of_another_program_is_refused(tmp_path: Path) -> None:
     names = connection.execute("SELECT name FROM sqlite_master").fetchall()
     connection.close()
     assert names == [("songs",)]
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://u:hunter2@127.0.0.1:9/db",
+        "postgresql://u@127.0.0.1:9/db?password=hunter2",
+        "postgresql://u:x@127.0.0.1:9/db?sslpassword=hunter2",
+        "postgresql://u:pass@hunter2@127.0.0.1:9/db",
+        "postgresql://u:pass/@hunter2@127.0.0.1:9/db",
+        "mysql://u:pass@hunter2@127.0.0.1:9/db",
+        "postgresql://u:pass@127.0.0.1:hunter2/db",
+    ],
+)
+def test_no_part_of_a_password_is_told(url: str) -> None:
+    """Wherever it stands in the URL, and however badly it is written."""
+    with pytest.raises(LedgerUnavailableError) as refused:
+        open_database(url)
+    assert "hunter2" not in str(refused.value)
+    assert "WAN_LEDGER_URL" in str(refused.value)
 
 
 def test_folder_that_cannot_be_made_is_told(tmp_path: Path) -> None:

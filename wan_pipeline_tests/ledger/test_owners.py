@@ -13,6 +13,7 @@ import pytest
 
 from wan_pipeline.ledger.owner import Owner
 from wan_pipeline.ledger.states import ImageState, PurchaseState
+from wan_pipeline_tests.ledger.conftest import intention
 
 if TYPE_CHECKING:
     from wan_pipeline.ledger.ledger import Ledger
@@ -92,6 +93,18 @@ async def test_rows_of_an_owner_that_ended_are_taken_over(
             life.owner = second
             await life.succeed()
             assert await ledger.image(life.key(), second, 0, ImageState.STORED)
+
+
+async def test_owner_that_ended_is_dead_on_a_clock_that_was_set_back(
+    ledger: Ledger, time: FakeTime
+) -> None:
+    """Its process may live on, and another machine's clock may be behind."""
+    with ledger.owner("first") as first:
+        await ledger.intend(intention(), owner=first)
+    time.pass_(-3600)
+    assert first.owner_id not in ledger.living_owners()
+    with ledger.owner("second") as second:
+        assert len(await ledger.take_over(second)) == 1
 
 
 async def test_renewed_lease_lasts_and_a_forgotten_one_ends(life: Life, time: FakeTime) -> None:

@@ -83,6 +83,7 @@ def test_a_price_is_the_users_where_none_is_published(
         "https://cloud vtrix.ai",
         "https://[::1",
         "https://user:hunter2@cloud.vtrix.ai",
+        "https://user:hunter2/x@cloud.vtrix.ai",
         "https://cloud.vtrix.ai?x=1",
         "https://cloud.vtrix.ai/#top",
         "file:///etc/passwd",

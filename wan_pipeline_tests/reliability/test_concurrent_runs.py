@@ -228,6 +228,26 @@ async def test_clock_jumps_during_a_run(
     assert jumpy.books().spent == ended_bill(emulator) == PRICE * 16
 
 
+async def test_clock_that_jumps_over_the_deadline_expires_nothing(
+    emulator: RunningEmulator, jumpy: JumpyBench
+) -> None:
+    """The provider says that the task runs: it is left to a run whose clock is right."""
+    emulator.set_plan(EmulatorPlan(speed_up=1000, latency=SLOW))
+    requests, jump = make_requests(8), 25 * HOUR
+    buying = asyncio.ensure_future(jumpy.buy(requests, result_lifetime_s=86_400.0))
+    while (await asyncio.to_thread(emulator.bill))["creates_accepted"] < 3:  # noqa: ASYNC110
+        await asyncio.sleep(0.01)  # another thread knows
+    jumpy.time.off += jump
+    await asyncio.wait_for(buying, 60)
+    assert "expired" not in jumpy.books().states()
+
+    jumpy.time.off -= jump
+    report = await jumpy.buy(requests, result_lifetime_s=86_400.0)
+    assert (report.stop, report.tally.failed) == (None, 0)
+    assert jumpy.books().states() == ["stored"] * 8
+    assert jumpy.books().spent == ended_bill(emulator) == PRICE * 8
+
+
 ABANDON = """
 import asyncio, os, sys
 from pathlib import Path

@@ -384,15 +384,24 @@ async def test_scheme_that_nobody_speaks_means_not_sent(url: str) -> None:
     assert isinstance(outcome, CreateNotSent)
 
 
-@pytest.mark.parametrize("proxy", ["gopher://127.0.0.1:9", "http://127.0.0.1:x"])
+@pytest.mark.parametrize(
+    "proxy",
+    [
+        "gopher://127.0.0.1:9",
+        "http://127.0.0.1:x",
+        "http://user:hunter2/x@127.0.0.1:9",
+        "gopher://user:hunter2@127.0.0.1:9",
+    ],
+)
 async def test_proxy_that_cannot_be_used_is_a_wrong_setting(
     monkeypatch: pytest.MonkeyPatch, proxy: str
 ) -> None:
-    """Before anything is sent, with the variables' names."""
+    """Before anything is sent, with the variables' names and without a password."""
     monkeypatch.setenv("HTTPS_PROXY", proxy)
-    with pytest.raises(ConfigurationError, match="HTTPS_PROXY"):
+    with pytest.raises(ConfigurationError, match="HTTPS_PROXY") as refused:
         async with client("https://cloud.example"):
             pass
+    assert "hunter2" not in str(refused.value)
 
 
 async def test_key_is_in_no_log_record_and_no_error(caplog: pytest.LogCaptureFixture) -> None:
