@@ -65,10 +65,13 @@ def test_they_are_what_comparing_each_with_each_finds(hashes: list[int], distanc
 
 @pytest.mark.parametrize("agreeing", range(5))
 @pytest.mark.parametrize("distance", [1, 4, 7, MAX_DISTANCE])
+@pytest.mark.parametrize("long_run", [2, 8, 10**6])
 def test_any_cut_into_blocks_finds_the_same(
-    agreeing: int, distance: int, monkeypatch: pytest.MonkeyPatch
+    agreeing: int, distance: int, long_run: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """How many blocks must agree is a matter of speed only, and each pair comes once."""
+    """How many blocks must agree, and how runs are walked, is a matter of speed only."""
+    monkeypatch.setattr(hamming, "_LONG_RUN", long_run)
+    monkeypatch.setattr(hamming, "_HELD", 5)
     rng = np.random.default_rng(distance)
     values = np.repeat(rng.integers(0, 2**64, 8, dtype=np.uint64), 12)
     for _ in range(6):

@@ -100,14 +100,21 @@ class Nearest:
         self._most = most
         self._parts: list[Pairs] = []
         self._held = 0
+        self._farthest: int | None = None  # of a full list: what is farther need not be looked at
 
     def add(self, pairs: Pairs) -> None:
         """Take some more pairs."""
+        if self._farthest is not None:
+            near = pairs.distance <= self._farthest
+            pairs = Pairs(
+                first=pairs.first[near], second=pairs.second[near], distance=pairs.distance[near]
+            )
         self._parts.append(pairs)
         self._held += len(pairs.first)
         if self._held > 4 * self._most + 100_000:
-            self._parts = [self.kept()]
-            self._held = len(self._parts[0].first)
+            kept = self.kept()
+            self._parts, self._held = [kept], len(kept.first)
+            self._farthest = int(kept.distance[-1]) if self._most else None
 
     def kept(self) -> Pairs:
         """The nearest ones, by distance, then position."""
