@@ -66,7 +66,7 @@ class DataLayout:
     @property
     def written(self) -> tuple[Path, ...]:
         """Folders of the files that runs write."""
-        names = ("images", "thumbnails", "sets", "metadata", "gallery", "spend")
+        names = ("images", "thumbnails", "sets", "metadata", "gallery", "spend", "releases")
         return tuple(self.root / name for name in names)
 
     def tables(self, prompt_set: str) -> Path:

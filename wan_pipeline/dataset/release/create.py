@@ -209,7 +209,7 @@ def _told(manifest: Manifest) -> object:
         (each.name, each.rows_version, [(lost.request_id, lost.state) for lost in each.missing])
         for each in manifest.prompt_sets
     ]
-    return manifest.hashes.content, manifest.split, manifest.table(IMAGES_FILE).sha256, sets
+    return manifest.hashes.content, manifest.table(IMAGES_FILE).sha256, sets
 
 
 def _write_manifest(folder: Path, draft: Manifest) -> Manifest:

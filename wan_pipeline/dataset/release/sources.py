@@ -111,8 +111,9 @@ def read_planned(source: SetSource, ledger: LedgerReader) -> PlannedSet:
         planned.append(prompt.content_digest())
     if planned.combined() != fresh.data_version:
         raise StaleTableError(
-            f"{source.prompt_file} was changed after it was planned, so its images are not known to"
-            f" be those of its rows: `wan run {source.prompt_set}` builds it anew. Nothing was made"
+            f"{source.prompt_file} (or WAN_TRUNCATE_PROMPTS) was changed after it was planned, so"
+            f" the images are not known to be those of its rows: `wan run {source.prompt_set}`"
+            " builds it anew. Nothing was made"
         )
     attempts, rows, ids = dict[str, int](), set[bytes](), set[str]()
     for chunk in _chunks(source.requests):
