@@ -135,6 +135,13 @@ class Settings(BaseSettings):
     download_timeout_s: Seconds = Field(
         default=300.0, description="Seconds for one image's download."
     )
+    c2pa_certificate: Path | None = Field(
+        default=None,
+        description="PEM file with the certificate chain that signs exported images (C2PA).",
+    )
+    c2pa_key: Path | None = Field(
+        default=None, description="PEM file with the certificate's private key, no password."
+    )
     emulator_speed_up: float | None = Field(
         default=None,
         ge=1,

@@ -88,6 +88,8 @@ class WanResource(dg.ConfigurableResource):
     failures_allowed: float = Field(0.5, description=_said("failures_allowed"))
     create_timeout_s: float = Field(60.0, description=_said("create_timeout_s"))
     download_timeout_s: float = Field(300.0, description=_said("download_timeout_s"))
+    c2pa_certificate: str | None = Field(None, description=_said("c2pa_certificate"))
+    c2pa_key: str | None = Field(None, description=_said("c2pa_key"))
     emulator_speed_up: float | None = Field(None, description=_said("emulator_speed_up"))
     emulator_plan: str | None = Field(None, description=_said("emulator_plan"))
 
