@@ -14,6 +14,7 @@ from wan_pipeline.defs.assets.image_metadata import image_metadata
 from wan_pipeline.defs.assets.images import images
 from wan_pipeline.defs.assets.plan import plan
 from wan_pipeline.defs.assets.prompts import prompts
+from wan_pipeline.defs.assets.release import release
 from wan_pipeline.defs.assets.spend import spend
 from wan_pipeline.defs.automation import jobs, schedules, sensors
 from wan_pipeline.defs.checks import checks
@@ -38,7 +39,7 @@ def build_defs(
         resources: replacements, by resource name.
     """
     return dg.Definitions(
-        assets=[prompts, plan, images, image_metadata, gallery, spend],
+        assets=[prompts, plan, images, image_metadata, gallery, spend, release],
         asset_checks=[*checks, *money_checks],
         jobs=jobs,
         schedules=schedules,

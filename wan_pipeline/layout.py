@@ -59,9 +59,14 @@ class DataLayout:
         return self.root / "spend"
 
     @property
+    def releases(self) -> Path:
+        """Immutable versions of prompt sets."""
+        return self.root / "releases"
+
+    @property
     def written(self) -> tuple[Path, ...]:
         """Folders of the files that runs write."""
-        names = ("images", "thumbnails", "sets", "metadata", "gallery", "spend")
+        names = ("images", "thumbnails", "sets", "metadata", "gallery", "spend", "releases")
         return tuple(self.root / name for name in names)
 
     def tables(self, prompt_set: str) -> Path:
@@ -71,6 +76,10 @@ class DataLayout:
     def metadata(self, prompt_set: str) -> Path:
         """The set's metadata table."""
         return self.root / "metadata" / f"{prompt_set}.parquet"
+
+    def quality(self, prompt_set: str) -> Path:
+        """What the quality checks found in the set."""
+        return self.root / "quality" / f"{prompt_set}.parquet"
 
     def gallery(self, prompt_set: str) -> Path:
         """Folder of the set's gallery."""
