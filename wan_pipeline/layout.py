@@ -64,10 +64,15 @@ class DataLayout:
         return self.root / "releases"
 
     @property
+    def exports(self) -> Path:
+        """Releases in the forms that training code reads."""
+        return self.root / "exports"
+
+    @property
     def written(self) -> tuple[Path, ...]:
         """Folders of the files that runs write."""
-        names = ("images", "thumbnails", "sets", "metadata", "gallery", "spend", "releases")
-        return tuple(self.root / name for name in names)
+        names = ("images", "thumbnails", "sets", "metadata", "gallery", "spend")
+        return tuple(self.root / name for name in (*names, "releases", "exports"))
 
     def tables(self, prompt_set: str) -> Path:
         """Validated prompts, rejects, requests and plan of a set."""

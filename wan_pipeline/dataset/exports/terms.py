@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from wan_pipeline.dataset.release.errors import ReleaseUsageError
+
 if TYPE_CHECKING:
     from wan_pipeline.dataset.provenance.signing import SigningKey
 
@@ -17,7 +19,7 @@ DEFAULT_SHARD_MB = 500
 _LICENCE = re.compile(r"[a-z0-9][a-z0-9.+-]{0,63}")
 
 
-class ExportError(Exception):
+class ExportError(ReleaseUsageError):
     """The export cannot be made; the message says why and what to do. Nothing was changed."""
 
 
