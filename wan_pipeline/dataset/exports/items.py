@@ -28,7 +28,7 @@ __all__ = ["SUFFIXES", "Item", "Marking", "iter_items"]
 
 _READ_AHEAD = 8  # files held in memory beside those of the writer
 _WORKERS = 4
-_NEEDED = ("split", "image_id", "path", "format", "model", "prompt", "request_id", "image_index")
+_BATCH_ROWS = 1000
 SUFFIXES = {"png": "png", "jpeg": "jpg", "webp": "webp"}
 """Of a file name, by format."""
 
@@ -49,6 +49,7 @@ class Item:
     Attributes:
         batch: the record batch that holds the row.
         position: which row of the batch.
+        row: the same row, value by column.
         number: which row of the release, from 0.
         split: train, validation or test.
         image_id: SHA-256 of the bytes as received.
@@ -62,6 +63,7 @@ class Item:
 
     batch: Any
     position: int
+    row: dict[str, Any]
     number: int
     split: str
     image_id: str
@@ -117,8 +119,8 @@ def iter_items(release: Release, terms: ExportTerms) -> Iterator[Item]:
 
 def _rows(release: Release) -> Iterator[tuple[Any, int, int, dict[str, Any]]]:
     number = 0
-    for batch in release.rows():
-        for position, values in enumerate(batch.select(list(_NEEDED)).to_pylist()):
+    for batch in release.rows(batch_rows=_BATCH_ROWS):
+        for position, values in enumerate(batch.to_pylist()):
             yield batch, position, number, values
             number += 1
 
@@ -156,6 +158,7 @@ def _sealer(
         return Item(
             batch=batch,
             position=position,
+            row=row,
             number=number,
             split=row["split"],
             image_id=row["image_id"],

@@ -45,8 +45,7 @@ class Tally:
 
     def add(self, item: Item) -> None:
         """Count an item."""
-        row = item.batch.select(["model", "size", "format", "quality_flags"])
-        row = row.slice(item.position, 1).to_pylist()[0]
+        row = item.row
         self.rows[item.split] += 1
         self.image_bytes += len(item.data)
         self.models[row["model"]] += 1

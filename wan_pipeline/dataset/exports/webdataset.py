@@ -25,6 +25,33 @@ if TYPE_CHECKING:
 __all__ = ["WebDatasetWriter"]
 
 _BLOCK = 512
+_BUFFER = 1 << 20
+
+
+class _Shard:
+    """An open archive and its file, which tarfile by itself would write in small pieces."""
+
+    def __init__(self, path: Path, number: int) -> None:
+        self.number = number
+        self._file = path.open("xb", buffering=_BUFFER)
+        self._tar = tarfile.TarFile(fileobj=self._file, mode="w", format=tarfile.USTAR_FORMAT)
+
+    @property
+    def size(self) -> int:
+        """Bytes so far."""
+        return self._tar.offset
+
+    def add(self, name: str, data: bytes) -> None:
+        """Append a file of nobody, from 1970, that all may read."""
+        member = tarfile.TarInfo(name)
+        member.size = len(data)
+        self._tar.addfile(member, io.BytesIO(data))
+        self._tar.getmembers().clear()  # else every one is remembered until the end
+
+    def close(self) -> None:
+        """End the archive."""
+        self._tar.close()
+        self._file.close()
 
 
 class WebDatasetWriter:
@@ -35,27 +62,23 @@ class WebDatasetWriter:
         self.schema = export_schema(released, leading=None)
         self._shards = Shards(folder, "tar")
         self._shard_bytes = shard_bytes
-        self._open: dict[str, tuple[tarfile.TarFile, int]] = {}
+        self._open: dict[str, _Shard] = {}
         self._num_bytes: dict[str, int] = {}
 
     def add(self, item: Item) -> Place:
         """Put an image and its row into its split's shard."""
         files = {item.file_name: item.data, f"{item.key}.json": self._sidecar(item)}
         size = sum(_BLOCK + -(-len(data) // _BLOCK) * _BLOCK for data in files.values())
-        opened = self._open.get(item.split)
-        if opened is not None and opened[0].offset + size > self._shard_bytes:
-            opened[0].close()
-            opened = None
-        if opened is None:
-            path, number = self._shards.begin(item.split)
-            opened = self._open[item.split] = (_new_tar(path), number)
+        shard = self._open.get(item.split)
+        if shard is not None and shard.size + size > self._shard_bytes:
+            shard.close()
+            shard = None
+        if shard is None:
+            shard = self._open[item.split] = _Shard(*self._shards.begin(item.split))
         for name, data in files.items():
-            member = tarfile.TarInfo(name)  # of nobody, in 1970, readable by all
-            member.size = len(data)
-            opened[0].addfile(member, io.BytesIO(data))
-        opened[0].getmembers().clear()  # else every one is remembered until the end
+            shard.add(name, data)
         self._num_bytes[item.split] = self._num_bytes.get(item.split, 0) + size
-        return Place(shard=opened[1], member=item.file_name)
+        return Place(shard=shard.number, member=item.file_name)
 
     def finish(self) -> None:
         """Complete all shards and name them."""
@@ -64,8 +87,8 @@ class WebDatasetWriter:
 
     def abandon(self) -> None:
         """Close what is open."""
-        for tar, _ in self._open.values():
-            tar.close()
+        for shard in self._open.values():
+            shard.close()
 
     def shard_name(self, split: str, number: int) -> str:
         """The final name of a shard."""
@@ -77,13 +100,9 @@ class WebDatasetWriter:
         return self._num_bytes
 
     def _sidecar(self, item: Item) -> bytes:
-        row = item.batch.slice(item.position, 1).to_pylist()[0]
-        row |= {"file_sha256": item.file_sha256, "marking": item.marking.value}
-        return canonical_json({name: _plain(value) for name, value in row.items()}).encode()
-
-
-def _new_tar(path: Path) -> tarfile.TarFile:
-    return tarfile.open(path, "x", format=tarfile.USTAR_FORMAT)
+        shipped = {"file_sha256": item.file_sha256, "marking": item.marking.value}
+        row = {name: _plain(value) for name, value in item.row.items()}
+        return canonical_json(row | shipped).encode()
 
 
 def _plain(value: Any) -> Any:

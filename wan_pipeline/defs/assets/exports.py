@@ -87,8 +87,8 @@ def exports(
     release export`. Image bytes are never re-encoded; marked ones say in their metadata which model
     made them and which release they are from, and are signed when a certificate is set. Every
     export has a dataset card, a Croissant description, an index from hash to file, and in
-    `export.json` the SHA-256 of every file. The same release exported again gives the same bytes, but for
-    signatures; a damaged release is refused.
+    `export.json` the SHA-256 of every file. The same release exported again gives the same bytes,
+    but for signatures; a damaged release is refused.
     """
     if not config.release:
         unsaid = "nothing was exported: the run's configuration names no release"
