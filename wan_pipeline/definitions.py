@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import dagster as dg
 
+from wan_pipeline.defs.assets.exports import exports
 from wan_pipeline.defs.assets.gallery import gallery
 from wan_pipeline.defs.assets.image_metadata import image_metadata
 from wan_pipeline.defs.assets.images import images
@@ -41,7 +42,7 @@ def build_defs(
         resources: replacements, by resource name.
     """
     return dg.Definitions(
-        assets=[prompts, plan, images, image_metadata, quality, gallery, spend, release],
+        assets=[prompts, plan, images, image_metadata, quality, gallery, spend, release, exports],
         asset_checks=[*checks, *quality_checks, *money_checks],
         jobs=jobs,
         schedules=schedules,

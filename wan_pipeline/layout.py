@@ -73,6 +73,11 @@ class DataLayout:
         return self.root / "releases"
 
     @property
+    def exports(self) -> Path:
+        """Releases in the forms that training code reads."""
+        return self.root / "exports"
+
+    @property
     def written(self) -> tuple[Path, ...]:
         """Folders of the files that runs write."""
         names = (
@@ -85,6 +90,7 @@ class DataLayout:
             "gallery",
             "spend",
             "releases",
+            "exports",
         )
         return tuple(self.root / name for name in names)
 

@@ -170,6 +170,13 @@ class Settings(BaseSettings):
         default=0.0,
         description="A check fails when more than this share of a set's prompts have no image.",
     )
+    c2pa_certificate: Path | None = Field(
+        default=None,
+        description="PEM file with the certificate chain that signs exported images (C2PA).",
+    )
+    c2pa_key: Path | None = Field(
+        default=None, description="PEM file with the certificate's private key, no password."
+    )
     emulator_speed_up: float | None = Field(
         default=None,
         ge=1,

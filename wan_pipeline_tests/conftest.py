@@ -60,6 +60,8 @@ def _missing() -> dict[str, str]:
         missing["browser"] = "no Chinese font (Debian: apt-get install fonts-noto-cjk)"
     elif not _has_library("libatomic.so.1"):  # of the node that playwright brings
         missing["browser"] = "no libatomic (Debian: apt-get install libatomic1)"
+    if shutil.which("exiftool") is None:
+        missing["exiftool"] = "no exiftool (Debian: apt-get install libimage-exiftool-perl)"
     if (reason := missing_postgres()) is not None:
         missing["postgres"] = reason
     return missing

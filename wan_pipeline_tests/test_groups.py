@@ -51,6 +51,13 @@ def test_without_a_server_the_group_is_missing(machine: Path) -> None:
     assert "apt-get install postgresql" in conftest._missing()["postgres"]
 
 
+def test_without_exiftool_its_group_is_missing(machine: Path) -> None:
+    """Until it is on the path."""
+    assert "apt-get install libimage-exiftool-perl" in conftest._missing()["exiftool"]
+    install(machine.parent / "bin", "exiftool")
+    assert "exiftool" not in conftest._missing()
+
+
 def test_with_a_server_it_is_not(machine: Path) -> None:
     """Debian puts it where no PATH leads."""
     install(machine / "15" / "bin", "initdb", "postgres")

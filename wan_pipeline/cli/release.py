@@ -1,4 +1,4 @@
-"""`wan release`: make, list, show, verify and compare immutable versions of prompt sets."""
+"""`wan release`: make, list, show, verify, compare and export immutable versions of prompt sets."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import typer
 
 from wan_pipeline.cli.exit_codes import ExitCode
 from wan_pipeline.cli.explained import exit_code_of, explained
+from wan_pipeline.cli.export import export
 from wan_pipeline.cli.screen import open_console, say, warn
 from wan_pipeline.settings import Settings
 
@@ -207,6 +208,9 @@ def diff(
         typer.echo(json.dumps(diff_as_json(found), indent=2, default=str))
     else:
         show_diff(console, found, limit=limit)
+
+
+release.command()(export)
 
 
 def _say_why(console: Console, outcome: JobOutcome) -> ExitCode:

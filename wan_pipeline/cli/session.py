@@ -117,6 +117,12 @@ class Session:
         outcome = run_job(defs, self._instance, "make_release", ops={"release": config})
         return outcome, told_by(self._instance, outcome, "release")
 
+    def make_exports(self, config: Mapping[str, Any]) -> tuple[JobOutcome, dict[str, Any]]:
+        """Export a release; how the run ended, and what it told about the exports."""
+        defs = build_defs(self._settings)
+        outcome = run_job(defs, self._instance, "make_exports", ops={"exports": config})
+        return outcome, told_by(self._instance, outcome, "exports")
+
     def build_all(self, prompt_sets: Sequence[str], order: Order | None = None) -> list[Built]:
         """Build one set after another; a stop or an interrupt ends it for all of them."""
         order, built, spent = order or Order(), list[Built](), ZERO

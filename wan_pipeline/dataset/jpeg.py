@@ -8,10 +8,14 @@ from __future__ import annotations
 
 import re
 import struct
+from typing import TYPE_CHECKING
 
 from wan_pipeline.dataset.damage import DamagedImageError, DamageReason, require_sane_size
 
-__all__ = ["JPEG_SIGNATURE", "inspect_jpeg"]
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ["JPEG_SIGNATURE", "inspect_jpeg", "jpeg_header"]
 
 JPEG_SIGNATURE = b"\xff\xd8\xff"
 
@@ -63,6 +67,26 @@ def inspect_jpeg(data: bytes) -> tuple[int, int]:
     if size is None or not has_scan:
         raise DamagedImageError(DamageReason.INCONSISTENT, "no image data (frame and scan)")
     return size
+
+
+def jpeg_header(data: bytes) -> Iterator[tuple[int, int, int]]:
+    """The segments before the first scan: marker, where its FF is, where its body ends.
+
+    Args:
+        data: the file, starting with `JPEG_SIGNATURE`.
+
+    Raises:
+        DamagedImageError: a segment is cut or not where one must be.
+    """
+    position = 2
+    while True:
+        start = position
+        marker, position = _read_marker(data, position)
+        if marker in (_SOS, _EOI):
+            return
+        if marker not in _STANDALONE:
+            position = _segment_end(data, position)
+        yield marker, start, position
 
 
 def _read_marker(data: bytes, position: int) -> tuple[int, int]:

@@ -14,7 +14,7 @@ from itertools import groupby
 
 from wan_pipeline.dataset.damage import DamagedImageError, DamageReason, require_sane_size
 
-__all__ = ["PNG_SIGNATURE", "inspect_png"]
+__all__ = ["PNG_SIGNATURE", "inspect_png", "png_chunks"]
 
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
@@ -73,7 +73,7 @@ def inspect_png(data: bytes, *, deep: bool = False) -> tuple[int, int]:
     Raises:
         DamagedImageError: any check failed.
     """
-    chunks = _walk(memoryview(data))
+    chunks = png_chunks(data)
     header = _parse_header(*chunks[0])
     _require_order([kind for kind, _ in chunks], palette=header.colour_type == _PALETTE)
     idat = [body for kind, body in chunks if kind == b"IDAT"]
@@ -84,8 +84,16 @@ def inspect_png(data: bytes, *, deep: bool = False) -> tuple[int, int]:
     return header.width, header.height
 
 
-def _walk(view: memoryview) -> list[tuple[bytes, memoryview]]:
-    """Return type and body of every chunk; the last is an empty IEND at the very end."""
+def png_chunks(data: bytes) -> list[tuple[bytes, memoryview]]:
+    """Return type and body of every chunk; the last is an empty IEND at the very end.
+
+    Args:
+        data: the file, starting with `PNG_SIGNATURE`.
+
+    Raises:
+        DamagedImageError: a chunk is cut or its CRC is wrong, or more follows than a PNG has.
+    """
+    view = memoryview(data)
     chunks: list[tuple[bytes, memoryview]] = []
     position, kind = len(PNG_SIGNATURE), b""
     while kind != b"IEND":

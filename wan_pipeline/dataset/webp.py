@@ -7,10 +7,14 @@ that every bit is right. Decoding does not belong here.
 from __future__ import annotations
 
 import struct
+from typing import TYPE_CHECKING
 
 from wan_pipeline.dataset.damage import DamagedImageError, DamageReason, require_sane_size
 
-__all__ = ["inspect_webp", "is_webp"]
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ["inspect_webp", "is_webp", "webp_chunks"]
 
 _RIFF_HEADER = 12
 _CHUNK_HEADER = 8
@@ -39,14 +43,11 @@ def inspect_webp(data: bytes) -> tuple[int, int]:
     Raises:
         DamagedImageError: any check failed.
     """
-    _require_riff_length(data)
     canvas: tuple[int, int] | None = None
     still: tuple[int, int] | None = None
     animated = False
-    position = _RIFF_HEADER
-    while position < len(data):
-        kind, body = _read_chunk(data, position)
-        if kind == b"VP8X" and position == _RIFF_HEADER:
+    for index, (kind, body) in enumerate(webp_chunks(data)):
+        if kind == b"VP8X" and index == 0:
             canvas = _canvas_size(body)
         elif kind in (b"VP8 ", b"VP8L"):
             if still is not None:
@@ -54,7 +55,6 @@ def inspect_webp(data: bytes) -> tuple[int, int]:
             still = _lossy_size(body) if kind == b"VP8 " else _lossless_size(body)
         elif kind == b"ANMF":
             animated = True
-        position += _CHUNK_HEADER + len(body) + len(body) % 2
     size = canvas or still
     if size is None or (still is None and not animated):
         raise DamagedImageError(DamageReason.INCONSISTENT, "no image data (VP8, VP8L or ANMF)")
@@ -65,6 +65,23 @@ def inspect_webp(data: bytes) -> tuple[int, int]:
         )
     require_sane_size(*size)
     return size
+
+
+def webp_chunks(data: bytes) -> Iterator[tuple[bytes, memoryview]]:
+    """Type and body, without padding, of every chunk in the container.
+
+    Args:
+        data: the file, for which `is_webp` holds.
+
+    Raises:
+        DamagedImageError: the container or a chunk in it is cut, or more follows.
+    """
+    _require_riff_length(data)
+    position = _RIFF_HEADER
+    while position < len(data):
+        kind, body = _read_chunk(data, position)
+        yield kind, body
+        position += _CHUNK_HEADER + len(body) + len(body) % 2
 
 
 def _require_riff_length(data: bytes) -> None:

@@ -6,6 +6,7 @@ prompt file.
 
 import dagster as dg
 
+from wan_pipeline.defs.assets.exports import JOB as MAKE_EXPORTS
 from wan_pipeline.defs.assets.images import NEVER_BUYS
 from wan_pipeline.defs.assets.release import JOB as MAKE_RELEASE
 from wan_pipeline.defs.assets.spend import LAST_EVENT
@@ -58,7 +59,12 @@ make_release = dg.define_asset_job(
     description="Fix prompt sets as the next version of a release; the run's configuration names"
     " both. Free.",
 )
-jobs = [build_dataset, plan_only, recover, publish, report_spend, make_release]
+make_exports = dg.define_asset_job(
+    MAKE_EXPORTS,
+    selection=dg.AssetSelection.assets("exports"),
+    description="Export a release for training; the run's configuration names it. Free.",
+)
+jobs = [build_dataset, plan_only, recover, publish, report_spend, make_release, make_exports]
 
 
 @dg.sensor(

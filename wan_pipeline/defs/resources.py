@@ -94,6 +94,8 @@ class WanResource(dg.ConfigurableResource):
     blank_allowed: float = Field(0.0, description=_said("blank_allowed"))
     moderated_allowed: float = Field(0.0, description=_said("moderated_allowed"))
     without_image_allowed: float = Field(0.0, description=_said("without_image_allowed"))
+    c2pa_certificate: str | None = Field(None, description=_said("c2pa_certificate"))
+    c2pa_key: str | None = Field(None, description=_said("c2pa_key"))
     emulator_speed_up: float | None = Field(None, description=_said("emulator_speed_up"))
     emulator_plan: str | None = Field(None, description=_said("emulator_plan"))
 

@@ -13,7 +13,7 @@ from wan_pipeline.settings import Settings
 from wan_pipeline_tests.pipeline.site import ASSETS
 
 ROOT = Path(__file__).parents[2]
-UNDIVIDED = ("spend", "release")
+UNDIVIDED = ("spend", "release", "exports")
 
 LOAD_WITH_NOTHING = """
 import socket, sys
@@ -78,6 +78,7 @@ def test_the_assets_are_there() -> None:
         "gallery": {"image_metadata", "quality"},
         "spend": {"images"},
         "release": {"image_metadata"},
+        "exports": {"release"},
     }
 
 

@@ -1,0 +1,211 @@
+"""Export a release: a folder that is complete or not there, equal for equal releases.
+
+Everything is written into a folder beside the final one and moved there at the end. An older
+export is replaced; a folder that is none is never touched.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from filelock import FileLock, Timeout
+
+from wan_pipeline.dataset.exports.card import CARD_FILE, card_text, sentence
+from wan_pipeline.dataset.exports.croissant import CROISSANT_FILE, describe
+from wan_pipeline.dataset.exports.imagefolder import ImageFolderWriter
+from wan_pipeline.dataset.exports.index import IndexWriter
+from wan_pipeline.dataset.exports.items import iter_items
+from wan_pipeline.dataset.exports.manifest import (
+    MANIFEST_FILE,
+    hash_file,
+    hash_files,
+    is_export,
+    manifest_text,
+)
+from wan_pipeline.dataset.exports.parquet import ParquetWriter
+from wan_pipeline.dataset.exports.tally import Tally
+from wan_pipeline.dataset.exports.terms import ExportError, ExportFormat
+from wan_pipeline.dataset.exports.webdataset import WebDatasetWriter
+from wan_pipeline.dataset.release.tables import RELEASE_IMAGES
+from wan_pipeline.temp_files import sweep_temp_folders, temp_folder, temp_path
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator
+    from pathlib import Path
+
+    from wan_pipeline.dataset.exports.terms import ExportTerms
+    from wan_pipeline.dataset.exports.writer import ExportWriter
+    from wan_pipeline.dataset.release.reader import Release
+
+__all__ = ["ExportSummary", "export_release", "exports_of"]
+
+LOCK_FILE = ".export.lock"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExportSummary:
+    """What was written.
+
+    Attributes:
+        folder: the export.
+        reference: of the release.
+        format: the layout.
+        bytes_mode: which bytes.
+        rows: images by split.
+        markings: images by what was added.
+        files: how many, `export.json` not counted.
+        bytes: of those.
+        licence: as stated, or None.
+    """
+
+    folder: Path
+    reference: str
+    format: str
+    bytes_mode: str
+    rows: dict[str, int]
+    markings: dict[str, int]
+    files: int
+    bytes: int
+    licence: str | None
+
+
+def exports_of(exports_dir: Path, release: Release) -> Path:
+    """The folder of a release's exports, below ``data/<profile>/exports``."""
+    return exports_dir / f"{release.name}-v{release.version}"
+
+
+def export_release(
+    release: Release,
+    terms: ExportTerms,
+    out: Path,
+    *,
+    progress: Callable[[int], None] = lambda _: None,
+) -> ExportSummary:
+    """Write one export to ``out/<format>-<bytes>``.
+
+    Args:
+        release: an opened release.
+        terms: what to write.
+        out: the folder for exports of the release; made if missing.
+        progress: told how many images are written.
+
+    Raises:
+        DamagedReleaseError: the release or one of its images is damaged.
+        ExportError: an image cannot be marked, the target is no export of ours, or the release is
+            empty. Nothing was changed.
+        OSError: the disk refused.
+    """
+    if not release.manifest.counts.images:
+        raise ExportError(f"release {release.reference} holds no images: nothing to export")
+    with _new_folder(out / terms.folder) as folder:
+        tally = _write_data(release, terms, folder, progress)
+    return _summary(release, terms, out / terms.folder, tally)
+
+
+def _write_data(
+    release: Release, terms: ExportTerms, folder: Path, progress: Callable[[int], None]
+) -> Tally:
+    """Fill the folder, `export.json` last."""
+    writer, index, tally = _writer(terms, folder), IndexWriter(folder), Tally()
+    try:
+        for item in iter_items(release, terms):
+            index.add(item, writer.add(item))
+            tally.add(item)
+            progress(item.number + 1)
+    except BaseException:
+        writer.abandon()
+        index.abandon()
+        raise
+    writer.finish()
+    index.finish(writer)
+    files = hash_files(folder)
+    card = card_text(
+        release,
+        terms,
+        tally=tally,
+        schema=writer.schema,
+        num_bytes=writer.num_bytes,
+        files=files,
+    )
+    (folder / CARD_FILE).write_text(card, encoding="utf-8")
+    croissant = describe(
+        release,
+        terms,
+        schema=writer.schema,
+        files=files,
+        formats=sorted(tally.formats),
+        description=sentence(release, tally),
+    )
+    text = json.dumps(croissant, indent=1, ensure_ascii=False) + "\n"
+    (folder / CROISSANT_FILE).write_text(text, encoding="utf-8")
+    files += [hash_file(folder, name) for name in (CARD_FILE, CROISSANT_FILE)]
+    manifest = manifest_text(release, terms, tally=tally, files=files)
+    (folder / MANIFEST_FILE).write_text(manifest, encoding="utf-8")
+    return tally
+
+
+def _writer(terms: ExportTerms, folder: Path) -> ExportWriter:
+    if terms.format is ExportFormat.PARQUET:
+        return ParquetWriter(folder, RELEASE_IMAGES, terms.shard_bytes)
+    if terms.format is ExportFormat.WEBDATASET:
+        return WebDatasetWriter(folder, RELEASE_IMAGES, terms.shard_bytes)
+    return ImageFolderWriter(folder, RELEASE_IMAGES)
+
+
+@contextmanager
+def _new_folder(target: Path) -> Generator[Path]:
+    """Lend an empty folder that takes the place of `target` when the block has ended well."""
+    parent = target.parent
+    parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(parent / LOCK_FILE, timeout=0)
+    try:
+        lock.acquire()
+    except Timeout as error:
+        raise ExportError(
+            f"another process is exporting into {parent} (it holds {lock.lock_file}): wait for its"
+            " end, or export elsewhere with --out. Nothing was changed"
+        ) from error
+    try:
+        if target.exists() and not is_export(target):
+            raise ExportError(
+                f"{target} is there and is no export of ours (no {MANIFEST_FILE} in it), so it is"
+                " left alone: move it away, or name another folder with --out"
+            )
+        sweep_temp_folders(parent)
+        with temp_folder(parent) as folder:
+            yield folder
+            os.sync()  # one for all files, where one each would take as long as writing them
+            _replace(folder, target)
+    finally:
+        lock.release()
+
+
+def _replace(folder: Path, target: Path) -> None:
+    """Move `folder` to `target`; an older export goes once the new one can take its place."""
+    if not target.exists():
+        folder.rename(target)
+        return
+    old = temp_path(target)
+    target.rename(old)
+    folder.rename(target)
+    shutil.rmtree(old)
+
+
+def _summary(release: Release, terms: ExportTerms, folder: Path, tally: Tally) -> ExportSummary:
+    files = json.loads((folder / MANIFEST_FILE).read_bytes())["files"]
+    return ExportSummary(
+        folder=folder,
+        reference=release.reference,
+        format=terms.format.value,
+        bytes_mode=terms.bytes_mode.value,
+        rows={split: tally.rows[split] for split in tally.splits},
+        markings=dict(sorted(tally.markings.items())),
+        files=len(files),
+        bytes=sum(each["bytes"] for each in files),
+        licence=terms.licence,
+    )

@@ -1,0 +1,226 @@
+"""An export: complete, the same again, and refused where it cannot be right."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import tarfile
+from typing import TYPE_CHECKING, Any
+
+import pyarrow.parquet as pq
+import pytest
+from filelock import FileLock
+
+from wan_pipeline.dataset.exports.export import export_release
+from wan_pipeline.dataset.exports.index import INDEX
+from wan_pipeline.dataset.exports.terms import (
+    BytesMode,
+    ExportError,
+    ExportFormat,
+    ExportTerms,
+    checked_licence,
+)
+from wan_pipeline.dataset.provenance.signing import SigningKey
+from wan_pipeline.dataset.release.errors import DamagedReleaseError
+from wan_pipeline.dataset.verify import inspect_image
+from wan_pipeline_tests.certificates import make_chain
+from wan_pipeline_tests.dataset.exports.conftest import IMAGES, SHARD_BYTES
+from wan_pipeline_tests.dataset.test_verify import chunk, png
+from wan_pipeline_tests.release_fixture import make_release, picture
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from wan_pipeline.dataset.release.reader import Release
+
+every_format = pytest.mark.parametrize("layout", list(ExportFormat))
+every_mode = pytest.mark.parametrize("mode", list(BytesMode))
+
+
+def content(folder: Path) -> dict[str, bytes]:
+    """Every file below a folder."""
+    files = (path for path in folder.rglob("*") if path.is_file())
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
+
+
+def index_of(folder: Path) -> list[dict[str, Any]]:
+    """The rows of an export's index."""
+    return pq.read_table(folder / "index.parquet").to_pylist()
+
+
+@every_format
+@every_mode
+def test_the_manifest_names_every_file(
+    layout: ExportFormat, mode: BytesMode, exported: Callable[..., Path], release: Release
+) -> None:
+    """With its size and hash, and the release that it came from."""
+    folder = exported(layout, mode)
+    manifest = json.loads((folder / "export.json").read_bytes())
+    files = content(folder)
+    del files["export.json"]
+    assert {each["path"]: (each["bytes"], each["sha256"]) for each in manifest["files"]} == {
+        path: (len(data), hashlib.sha256(data).hexdigest()) for path, data in files.items()
+    }
+    assert manifest["release"]["reference"] == "hand@v1"
+    assert manifest["release"]["content"] == release.manifest.hashes.content
+    assert manifest["rows"] == {"train": 5, "validation": 1, "test": 1}
+    assert manifest["markings"] == {"xmp" if mode is BytesMode.MARKED else "none": IMAGES}
+
+
+@every_format
+def test_exporting_again_gives_the_same_bytes(
+    layout: ExportFormat, exported: Callable[..., Path], release: Release, tmp_path: Path
+) -> None:
+    """Elsewhere, later, file by file."""
+    terms = ExportTerms(format=layout, shard_bytes=SHARD_BYTES, licence="cc-by-4.0")
+    again = export_release(release, terms, tmp_path).folder
+    assert content(again) == content(exported(layout))
+
+
+@every_format
+@every_mode
+def test_the_index_leads_to_every_image(
+    layout: ExportFormat, mode: BytesMode, exported: Callable[..., Path], release: Release
+) -> None:
+    """By either hash, in the order of the release."""
+    folder = exported(layout, mode)
+    assert pq.read_schema(folder / "index.parquet").equals(INDEX, check_metadata=True)
+    rows = index_of(folder)
+    assert [row["image_id"] for row in rows] == [
+        image_id for batch in release.rows(["image_id"]) for image_id in batch[0].to_pylist()
+    ]
+    for row in rows:
+        data = shipped(folder, row)
+        assert hashlib.sha256(data).hexdigest() == row["file_sha256"]
+        assert (row["file_sha256"] == row["image_id"]) == (mode is BytesMode.ORIGINAL)
+        inspect_image(data, deep=True)
+
+
+def shipped(folder: Path, row: dict[str, Any]) -> bytes:
+    """The bytes that the index points to."""
+    path = folder / row["path"]
+    if row["row"] is not None:
+        return pq.read_table(path)["image"][row["row"]].as_py()["bytes"]
+    if row["member"] is not None:
+        with tarfile.open(path) as tar:
+            file = tar.extractfile(row["member"])
+            assert file is not None
+            return file.read()
+    return path.read_bytes()
+
+
+def test_originals_stay_as_they_are(exported: Callable[..., Path], release: Release) -> None:
+    """In the store nothing changes, and `original` ships exactly them."""
+    stored = {path: (release.data_root / path).read_bytes() for path in release.manifest.images}
+    assert {hashlib.sha256(data).hexdigest() for data in stored.values()} == {
+        row["file_sha256"]
+        for row in index_of(exported(ExportFormat.IMAGEFOLDER, BytesMode.ORIGINAL))
+    }
+
+
+@every_format
+def test_a_damaged_image_stops_the_export(layout: ExportFormat, tmp_path: Path) -> None:
+    """One changed byte of one file is found, and what was exported before stays."""
+    release = make_release(tmp_path / "profile", [(picture(n, "png"), "png") for n in range(2)])
+    out = tmp_path / "out"
+    before = content(export_release(release, ExportTerms(format=layout), out).folder)
+    path = release.data_root / min(release.manifest.images)
+    data = path.read_bytes()
+    path.write_bytes(data[:-20] + bytes([data[-20] ^ 1]) + data[-19:])
+    with pytest.raises(DamagedReleaseError, match=path.name):
+        export_release(release, ExportTerms(format=layout), out)
+    assert content(out / f"{layout}-marked") == before
+    assert [each.name for each in out.iterdir() if each.name.startswith(".tmp")] == []
+
+
+def test_an_older_export_is_replaced_and_leftovers_go(release: Release, tmp_path: Path) -> None:
+    """What a killed process left behind is no part of anything."""
+    left = tmp_path / ".tmp-00000000-1-0.0-dead"
+    left.mkdir()
+    (left / "half").touch()
+    os.utime(left, (0, 0))
+    terms = ExportTerms(format=ExportFormat.IMAGEFOLDER)
+    folder = export_release(release, terms, tmp_path).folder
+    (folder / "stray").touch()
+    export_release(release, terms, tmp_path)
+    assert not (folder / "stray").exists()
+    assert sorted(each.name for each in tmp_path.iterdir()) == [".export.lock", folder.name]
+
+
+def test_a_folder_that_is_no_export_is_left_alone(release: Release, tmp_path: Path) -> None:
+    """`--out` may name anything."""
+    theirs = tmp_path / "parquet-marked"
+    theirs.mkdir()
+    (theirs / "export.json").write_text('{"kind": "something else"}')
+    with pytest.raises(ExportError, match="no export of ours"):
+        export_release(release, ExportTerms(format=ExportFormat.PARQUET), tmp_path)
+    assert (theirs / "export.json").exists()
+
+
+def test_two_at_once_do_not_mix(release: Release, tmp_path: Path) -> None:
+    """The second is told to wait."""
+    with (
+        FileLock(tmp_path / ".export.lock"),
+        pytest.raises(ExportError, match="another process is exporting"),
+    ):
+        export_release(release, ExportTerms(format=ExportFormat.PARQUET), tmp_path)
+
+
+def test_what_a_provider_signed_goes_through_untouched(tmp_path: Path) -> None:
+    """And the table says whose mark it carries."""
+    plain = picture(1, "png")
+    signed = plain[:33] + chunk(b"caBX", b"manifest") + plain[33:]
+    release = make_release(tmp_path, [(plain, "png"), (signed, "png")])
+    summary = export_release(release, ExportTerms(format=ExportFormat.PARQUET), tmp_path / "out")
+    assert summary.markings == {"provider-c2pa": 1, "xmp": 1}
+    row = index_of(summary.folder)[1]
+    assert row["file_sha256"] == row["image_id"]
+
+
+def test_signed_exports_are_all_signed(release: Release, tmp_path: Path) -> None:
+    """With the user's certificate; the card says so."""
+    chain, key, _ = make_chain(tmp_path)
+    terms = ExportTerms(format=ExportFormat.IMAGEFOLDER, signing=SigningKey.load(chain, key))
+    summary = export_release(release, terms, tmp_path)
+    assert summary.markings == {"xmp+c2pa": IMAGES}
+    assert json.loads((summary.folder / "export.json").read_bytes())["signed"] is True
+    assert "signed as well (C2PA" in (summary.folder / "README.md").read_text()
+    for path in summary.folder.rglob("*.png"):
+        assert b"caBX" in path.read_bytes()
+
+
+def test_bytes_that_are_no_image_can_only_go_as_they_are(tmp_path: Path) -> None:
+    """The error says how."""
+    release = make_release(tmp_path, [(png(chunk(b"IEND", b"")), "png")])
+    with pytest.raises(ExportError, match="--bytes original"):
+        export_release(release, ExportTerms(format=ExportFormat.PARQUET), tmp_path / "out")
+    terms = ExportTerms(format=ExportFormat.PARQUET, bytes_mode=BytesMode.ORIGINAL)
+    assert export_release(release, terms, tmp_path / "out").markings == {"none": 1}
+
+
+def test_prompts_that_share_an_image_have_a_row_each(tmp_path: Path) -> None:
+    """Equal bytes under two keys, in every layout."""
+    same = picture(3, "png")
+    release = make_release(tmp_path / "profile", [(same, "png")] * 3)
+    for layout in ExportFormat:
+        folder = export_release(release, ExportTerms(format=layout), tmp_path / "out").folder
+        rows = index_of(folder)
+        assert len({row["image_id"] for row in rows}) == 1
+        assert len({(row["path"], row["member"], row["row"]) for row in rows}) == 3
+    shutil.rmtree(tmp_path / "out")
+
+
+@pytest.mark.parametrize("text", [None, "", "  "])
+def test_no_licence_is_none(text: str | None) -> None:
+    """It is the user's to state."""
+    assert checked_licence(text) is None
+
+
+def test_a_licence_has_a_closed_form() -> None:
+    """It goes into YAML, JSON and Markdown."""
+    assert checked_licence(" CC-BY-4.0 ") == "cc-by-4.0"
+    with pytest.raises(ExportError, match="no licence id"):
+        checked_licence("mine: all\nmine")
