@@ -217,7 +217,7 @@ def _price(templates: Sequence[ResolvedTemplate], price_usd: Decimal | None) -> 
     most = "" if exact else "at most "
     if price_usd is None:
         return f" {most}{shown(images)} images at a price that is not known,"
-    return f" {most}{shown(images)} images for {most}${_dollars(images * price_usd)},"
+    return f" {most}{shown(images)} images for ${_dollars(images * price_usd)},"
 
 
 def _most(template: ResolvedTemplate, column: str, highest: int) -> tuple[int, bool]:

@@ -15,6 +15,7 @@ from pydantic import (
     ConfigDict,
     Discriminator,
     Field,
+    PlainValidator,
     Tag,
     ValidationError,
     model_validator,
@@ -59,7 +60,7 @@ def _at_least_one(value: object) -> object:
 
 def _text(value: object) -> object:
     if not isinstance(value, str):
-        return value  # pydantic says that it is no text
+        raise _broken("is one text", "Put a text with special signs in it in double quotes")
     if len(value) > _MAX_TEXT:
         raise _broken(f"has at most {_MAX_TEXT} characters", "Shorten it")
     try:
@@ -119,7 +120,7 @@ def _list_or_file(value: object) -> str:
 
 Count = Annotated[int, BeforeValidator(_at_least_one)]
 Seed = Annotated[int, BeforeValidator(_number)]
-Template_ = Annotated[Text, BeforeValidator(_text)]
+Template_ = Annotated[Text, PlainValidator(_text)]
 Values = Annotated[
     Annotated[tuple[Annotated[str, BeforeValidator(_value)], ...], Field(min_length=1), Tag(_LIST)]
     | Annotated[str, BeforeValidator(_path), Tag(_FILE)],
@@ -271,8 +272,6 @@ def parse_matrix(tree: Tree, lines: Mapping[YamlPath, int], *, file: Path) -> Ma
 
 _RULES = {
     "missing": ("this key is needed", "Add it"),
-    "string_type": ("is one text", "Write a text, in double quotes where it has special signs"),
-    "is_instance_of": ("is one text", "Write a text, in double quotes where it has special signs"),
     "tuple_type": (
         "is a list of values, or the path of a wildcard file",
         f"Write [a, b] or {_PATH}",
