@@ -20,6 +20,7 @@ from wan_pipeline.dataset.quality.hamming import MAX_DISTANCE
 from wan_pipeline.layout import DataLayout
 from wan_pipeline.ledger.budget import Caps
 from wan_pipeline.ledger.ledger import Ledger
+from wan_pipeline.prompts.matrix.count import DEFAULT_MAX_PROMPTS
 from wan_pipeline.wan.client import Timeouts
 from wan_pipeline.wan.errors import ConfigurationError
 from wan_pipeline.wan.guard import is_loopback_url, problem_of_origin
@@ -116,6 +117,13 @@ class Settings(BaseSettings):
         default=False,
         description="Cut prompts over 2000 and negative prompts over 500 characters instead of"
         " rejecting their rows.",
+    )
+    matrix_max_prompts: int = Field(
+        default=DEFAULT_MAX_PROMPTS,
+        ge=1,
+        le=10_000_000,
+        description="Most prompts that one prompt matrix (YAML) may make; it is counted before it"
+        " is made.",
     )
     submissions_per_second: Rate | None = Field(
         default=None,

@@ -83,10 +83,12 @@ def plan(sets: Sets = None, *, as_json: AsJson = False) -> None:
     if as_json:
         typer.echo(json.dumps([json.loads(each.to_json()) for each in plans], indent=2))
         return
-    from wan_pipeline.cli.console import plans_table  # noqa: PLC0415  imports Dagster
+    from wan_pipeline.cli.console import matrix_told, plans_table  # noqa: PLC0415  imports Dagster
 
     console.print(plans_table(plans))
     for each in plans:
+        if each.matrix is not None:
+            console.print(matrix_told(each.prompt_set, each.matrix), soft_wrap=True)
         if each.rejections:
             warn(
                 console,
@@ -241,7 +243,7 @@ def _chosen(sets: list[str] | None, console: Console) -> list[str]:
         raise ConfigurationError(
             f"no prompt set {', '.join(unknown) or 'at all'} in {folder} (found:"
             f" {', '.join(sorted(known)) or 'none'}). Put a CSV, TSV, JSONL or Parquet file with a"
-            " column `prompt` there"
+            " column `prompt` there, or a YAML file with templates"
         )
     if settings.sends_key_unencrypted:
         warn(

@@ -21,8 +21,9 @@ if TYPE_CHECKING:
 
     from wan_pipeline.generation.planning import Plan, UnfinishedRequest
     from wan_pipeline.generation.progress import BatchReport, Tally
+    from wan_pipeline.prompts.matrix.count import MatrixCount
 
-__all__ = ["LiveProgress", "plans_table", "unfinished_table", "usd"]
+__all__ = ["LiveProgress", "matrix_told", "plans_table", "unfinished_table", "usd"]
 
 PLAIN_EVERY_S = 5.0  # without a terminal, a line now and then instead of a bar
 SHOWN_UNFINISHED = 20
@@ -126,6 +127,12 @@ def plans_table(plans: Sequence[Plan]) -> Table:
             usd(plan.cost_to_buy_usd),
         )
     return table
+
+
+def matrix_told(prompt_set: str, matrix: MatrixCount) -> str:
+    """Where the prompts of a matrix come from: what its largest templates are multiplied by."""
+    prompts = f"{prompt_set}: {matrix.prompts:,} prompts from {len(matrix.templates)} templates"
+    return printable("\n  ".join([prompts, *matrix.lines()]))
 
 
 def unfinished_table(requests: Sequence[UnfinishedRequest]) -> Table:

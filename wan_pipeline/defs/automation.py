@@ -1,7 +1,7 @@
 """Jobs, schedules and the sensor. Everything is off until somebody switches it on.
 
-Ticks have 60 seconds: they look at file names, the stored plan and the ledger, and never open a
-prompt file.
+Ticks have 60 seconds: they look at file names, times and sizes, the stored plan and the ledger, and
+never open a prompt file.
 """
 
 import dagster as dg
@@ -15,6 +15,7 @@ from wan_pipeline.defs.resources import WanResource
 from wan_pipeline.generation.planning import PLAN_FILE, Plan, standing_of
 from wan_pipeline.ledger.review import unfinished
 from wan_pipeline.ledger.snapshot import snapshot
+from wan_pipeline.prompts.changes import change_key, changed_at_ns
 from wan_pipeline.prompts.errors import UnreadablePromptFileError
 from wan_pipeline.prompts.plan_table import REQUESTS_FILE
 from wan_pipeline.prompts.sets import scan
@@ -81,9 +82,7 @@ def new_prompt_files(
         context.log.error(problem.message)
     known = set(context.instance.get_dynamic_partitions("prompt_set"))
     requests = [
-        dg.RunRequest(
-            run_key=f"{name}:{path.stat().st_mtime_ns}:{path.stat().st_size}", partition_key=name
-        )
+        dg.RunRequest(run_key=f"{name}:{change_key(path)}", partition_key=name)
         for name, path in sorted(folder.sets.items())
     ]
     if not requests:
@@ -210,7 +209,7 @@ def _nothing_to_do(wan: WanResource, name: str) -> str | None:
     if wan.account.price_usd is None:
         return "its price is not known; set WAN_PRICE_USD"
     source = scan(wan.layout.prompts_dir).sets[name]
-    if source.stat().st_mtime_ns != plan.source_mtime_ns or standing.to_buy:
+    if changed_at_ns(source) != plan.source_mtime_ns or standing.to_buy:
         return None
     left = standing.failed + standing.unknown + standing.lost
     return f"{left} requests need a person" if left else "everything is stored"

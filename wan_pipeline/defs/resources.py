@@ -26,6 +26,7 @@ from wan_pipeline.generation.terms import Clock, Ports, Terms
 from wan_pipeline.ledger.budget import Caps
 from wan_pipeline.ledger.ledger import Ledger
 from wan_pipeline.ledger.retries import Retry, RetryRule
+from wan_pipeline.prompts.matrix.count import DEFAULT_MAX_PROMPTS
 from wan_pipeline.prompts.sets import find_prompt_sets
 from wan_pipeline.settings import Settings, unusable_plan
 from wan_pipeline.temp_files import sweep_temp_files
@@ -74,6 +75,7 @@ class WanResource(dg.ConfigurableResource):
     request_form: str = Field("auto", description=_said("request_form"))
     base_seed: int = Field(0, description=_said("base_seed"))
     truncate_prompts: bool = Field(default=False, description=_said("truncate_prompts"))
+    matrix_max_prompts: int = Field(DEFAULT_MAX_PROMPTS, description=_said("matrix_max_prompts"))
     submissions_per_second: float | None = Field(None, description=_said("submissions_per_second"))
     running_at_once: int | None = Field(None, description=_said("running_at_once"))
     queries_per_second: float | None = Field(None, description=_said("queries_per_second"))

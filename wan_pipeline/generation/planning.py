@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Self
 from wan_pipeline.ledger.shown import shown_of
 from wan_pipeline.ledger.states import PurchaseState
 from wan_pipeline.prompts.errors import UnreadablePromptFileError
+from wan_pipeline.prompts.matrix.count import MatrixCount
 from wan_pipeline.prompts.plan_table import request_columns
 
 if TYPE_CHECKING:
@@ -80,6 +81,8 @@ class Plan:
     """A prompt set's requests and their price, as of `planned_at`.
 
     `price_usd` is per image and None when the profile has none; then nothing can be bought.
+    `source_mtime_ns` is the time of the file, or of what it draws on where that is later. `matrix`
+    tells what multiplies what where the file is a prompt matrix.
     """
 
     prompt_set: str
@@ -96,6 +99,7 @@ class Plan:
     price_usd: Decimal | None
     price_source: str
     standing: Standing
+    matrix: MatrixCount | None = None
 
     @property
     def cost_to_buy_usd(self) -> Decimal | None:
@@ -130,10 +134,12 @@ class Plan:
         price = fields.pop("price_usd")
         planned_at = datetime.fromisoformat(fields.pop("planned_at"))
         standing = Standing(**fields.pop("standing"))
+        matrix = fields.pop("matrix", None)
         return cls(
             **fields,
             planned_at=planned_at,
             standing=standing,
+            matrix=None if matrix is None else MatrixCount.from_plain(matrix),
             price_usd=None if price is None else Decimal(price),
         )
 

@@ -12,7 +12,10 @@
         ├── EmptyPromptFileError           nothing in it, not even a header
         ├── MissingPromptColumnError       no ``prompt`` column
         ├── AmbiguousColumnsError          two columns with one name
-        └── BrokenQuotingError             a quote makes it unclear where rows end
+        ├── BrokenQuotingError             a quote makes it unclear where rows end
+        ├── MatrixTooLargeError            a prompt matrix makes more prompts than is allowed
+        └── MatrixFileError                a prompt matrix breaks a rule of its format; lives in
+                                           `wan_pipeline.prompts.matrix.problems`
 
 A row that breaks a rule is never an exception for the caller: it becomes a
 `wan_pipeline.prompts.validate.Rejection` and the other rows go on.
@@ -30,6 +33,7 @@ __all__ = [
     "BrokenQuotingError",
     "DuplicatePromptSetError",
     "EmptyPromptFileError",
+    "MatrixTooLargeError",
     "MissingPromptColumnError",
     "NoUsableRowsError",
     "PromptError",
@@ -140,3 +144,7 @@ class AmbiguousColumnsError(PromptFileError):
 
 class BrokenQuotingError(PromptFileError):
     """A quote is opened and not closed, so nobody can say where the rows end."""
+
+
+class MatrixTooLargeError(PromptFileError):
+    """A prompt matrix makes more prompts than is allowed; it was counted, not made."""

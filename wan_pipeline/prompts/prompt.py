@@ -37,11 +37,14 @@ class RawRow:
         row: number of the data row in the file, from 1; header and blank lines do not count.
         known: cells of `KNOWN_COLUMNS`, by column name.
         extra: all other cells, by the name the file gives them.
+        place: what a person finds the row by where the file has no rows to count: template and
+            values of a prompt matrix.
     """
 
     row: int
     known: Mapping[str, object]
     extra: Mapping[str, object]
+    place: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,6 +105,7 @@ class Rejection:
         value: what the file says there, shortened for display, or None when nothing is there.
         rule: the rule the row breaks.
         remedy: what to do about it.
+        place: the row's, where it has one (see `RawRow`).
     """
 
     file: str
@@ -110,6 +114,7 @@ class Rejection:
     value: str | None
     rule: str
     remedy: str
+    place: str | None = None
 
 
 def derive_prompt_id(prompt: str, negative_prompt: str) -> str:

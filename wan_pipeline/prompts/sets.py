@@ -1,7 +1,8 @@
 """Which prompt sets a folder holds: file names to prompt set names, nothing about their content.
 
 A prompt set is one file directly in the folder; its name is the file name without the extensions
-listed here. Hidden files and the usual README, LICENSE and NOTICE files are not prompt sets.
+listed here. Hidden files and the usual README, LICENSE and NOTICE files are not prompt sets, and
+neither is the folder of wildcard files.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 __all__ = [
+    "WILDCARDS",
     "FileFormat",
     "FolderProblem",
     "PromptFileType",
@@ -37,6 +39,7 @@ class FileFormat(StrEnum):
     TSV = "tsv"
     JSONL = "jsonl"
     PARQUET = "parquet"
+    YAML = "yaml"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,8 +60,16 @@ _TYPES = {
     **{f".{ext}": PromptFileType(format=fmt, gzipped=False) for ext, fmt in _TEXT.items()},
     **{f".{ext}.gz": PromptFileType(format=fmt, gzipped=True) for ext, fmt in _TEXT.items()},
     ".parquet": PromptFileType(format=FileFormat.PARQUET, gzipped=False),
+    ".yaml": PromptFileType(format=FileFormat.YAML, gzipped=False),
+    ".yml": PromptFileType(format=FileFormat.YAML, gzipped=False),
 }
-_KNOWN_TYPES = "known types are .csv, .tsv, .jsonl, .ndjson (each also with .gz) and .parquet"
+_KNOWN_TYPES = (
+    "known types are .csv, .tsv, .jsonl, .ndjson (each also with .gz), .parquet, and .yaml or .yml"
+    " for a prompt matrix"
+)
+
+#: The folder of wildcard files that prompt matrices draw on.
+WILDCARDS = "wildcards"
 
 _NOT_PROMPTS = re.compile(
     r"(readme|licen[cs]e|notice|copying)(-[^.]*)?(\.[a-z]{2})?(\.(md|txt|rst))?", re.IGNORECASE
@@ -123,6 +134,8 @@ def scan(folder: Path) -> PromptFolder:
     for file in sorted(folder.iterdir()) if folder.is_dir() else []:
         if file.name.startswith(".") or _NOT_PROMPTS.fullmatch(file.name):
             continue
+        if file.name == WILDCARDS and file.is_dir():
+            continue
         message = _problem(file)
         if message is None:
             # Names that differ only in case would share one folder on some file systems.
@@ -170,7 +183,11 @@ def _problem(file: Path) -> str | None:
         )
     name, extension = _split(file.name)
     if extension is None:
-        return f"{file} is not a known type of prompt file. Convert or remove it: {_KNOWN_TYPES}."
+        values = f" Values for a matrix belong into {WILDCARDS}/." if file.suffix == ".txt" else ""
+        return (
+            f"{file} is not a known type of prompt file. Convert or remove it: {_KNOWN_TYPES}."
+            f"{values}"
+        )
     if not name or _FORBIDDEN_IN_NAME.search(name) or not name.isprintable():
         return (
             f"{str(file)!r} cannot name a prompt set: names are not empty, do not begin or end "

@@ -14,11 +14,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from wan_pipeline.prompts.digests import Digests
-from wan_pipeline.prompts.errors import NoUsableRowsError
+from wan_pipeline.prompts.errors import NoUsableRowsError, UnreadablePromptFileError
+from wan_pipeline.prompts.matrix.count import MatrixCount
 from wan_pipeline.prompts.prompt import Rejection
-from wan_pipeline.prompts.read import read_chunks
+from wan_pipeline.prompts.read import open_rows
 from wan_pipeline.prompts.tables import PROMPTS, REJECTS, AtomicParquetWriter
 from wan_pipeline.prompts.validate import AcceptedRow, validate_row
 
@@ -28,13 +30,22 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from wan_pipeline.prompts.chunk import Chunk
+    from wan_pipeline.prompts.matrix.count import Ceiling
     from wan_pipeline.prompts.prompt import Prompt
 
-__all__ = ["PROMPTS_FILE", "REJECTS_FILE", "PromptTableSummary", "build_prompt_table"]
+__all__ = [
+    "PROMPTS_FILE",
+    "REJECTS_FILE",
+    "PromptTableSummary",
+    "build_prompt_table",
+    "matrix_of",
+]
 
 PROMPTS_FILE = "prompts.parquet"
 REJECTS_FILE = "rejects.parquet"
 _NAMED_ROWS = 10
+_MATRIX_NOTE = "wan_matrix"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,6 +63,7 @@ class PromptTableSummary:
         truncated: texts cut to their limit.
         data_version: hash of the accepted prompts that does not depend on the order of rows.
         columns: the columns carried along, sorted.
+        matrix: what the rows were made of, where the file is a prompt matrix.
     """
 
     set_name: str
@@ -64,10 +76,16 @@ class PromptTableSummary:
     truncated: int
     data_version: str
     columns: tuple[str, ...]
+    matrix: MatrixCount | None = None
 
 
 def build_prompt_table(
-    source: Path, *, out_dir: Path, set_name: str, truncate: bool = False
+    source: Path,
+    *,
+    out_dir: Path,
+    set_name: str,
+    truncate: bool = False,
+    ceiling: Ceiling | None = None,
 ) -> PromptTableSummary:
     """Validate `source` and write its prompts and rejects to `out_dir`, both or neither.
 
@@ -76,11 +94,13 @@ def build_prompt_table(
         out_dir: folder of the two tables; made when it is missing.
         set_name: name of the prompt set, for messages.
         truncate: cut texts over their limit instead of rejecting the row.
+        ceiling: how many prompts a matrix may make.
 
     Raises:
         PromptFileError: the file as a whole cannot be used; nothing is written.
         NoUsableRowsError: not one good row; the tables are written, the prompts one empty.
     """
+    rows = open_rows(source, ceiling)
     out_dir.mkdir(parents=True, exist_ok=True)
     prompts_path, rejects_path = out_dir / PROMPTS_FILE, out_dir / REJECTS_FILE
     with (
@@ -89,9 +109,11 @@ def build_prompt_table(
         AtomicParquetWriter(rejects_path, REJECTS) as rejects,
     ):
         tally = _Tally()
-        _validate(source, spool, rejects, tally, truncate=truncate)
+        _validate(rows.chunks, source.name, spool, rejects, tally, truncate=truncate)
         plan = tally.sort_out()
         _copy(spool, plan, source.name, prompts, rejects)
+        if rows.matrix is not None:
+            prompts.note(_MATRIX_NOTE, rows.matrix.to_json())
         prompts.finish()
         rejects.finish()
         rejects.publish()
@@ -107,10 +129,27 @@ def build_prompt_table(
         truncated=tally.truncated,
         data_version=tally.contents.combined(plan.keep),
         columns=tuple(sorted(tally.columns)),
+        matrix=rows.matrix,
     )
     if not summary.accepted:
         raise NoUsableRowsError(set_name, summary.rows_read, rejects_path)
     return summary
+
+
+def matrix_of(prompts_parquet: Path) -> MatrixCount | None:
+    """What the rows of a prompt table were made of, or None when it was no prompt matrix.
+
+    Raises:
+        UnreadablePromptFileError: the table is missing or damaged.
+    """
+    try:
+        notes = pq.read_metadata(prompts_parquet).metadata or {}
+        note = notes.get(_MATRIX_NOTE.encode())
+        return None if note is None else MatrixCount.from_json(note)
+    except (pa.ArrowException, OSError, ValueError) as error:
+        raise UnreadablePromptFileError(
+            prompts_parquet, "cannot be read as a table", "Plan the prompt set again"
+        ) from error
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -173,19 +212,25 @@ class _Tally:
 
 
 def _validate(
-    source: Path, spool: Any, rejects: AtomicParquetWriter, tally: _Tally, *, truncate: bool
+    chunks: Iterator[Chunk],
+    file: str,
+    spool: Any,
+    rejects: AtomicParquetWriter,
+    tally: _Tally,
+    *,
+    truncate: bool,
 ) -> None:
     """Write valid rows to `spool` and the other ones to `rejects`."""
     with pa.ipc.new_stream(
         spool, PROMPTS, options=pa.ipc.IpcWriteOptions(compression="lz4")
     ) as out:
-        for chunk in read_chunks(source):
+        for chunk in chunks:
             accepted: list[AcceptedRow] = []
             rejections = list(chunk.broken)
             for row in chunk.rows:
                 if not row.extra.keys() <= tally.columns:
                     tally.columns.update(row.extra)
-                result = validate_row(row, file=source.name, truncate=truncate)
+                result = validate_row(row, file=file, truncate=truncate)
                 if isinstance(result, AcceptedRow):
                     accepted.append(result)
                 else:

@@ -52,6 +52,8 @@ REJECTS: Any = pa.schema(
         pa.field("value", pa.string()),
         _required("rule", pa.string()),
         _required("remedy", pa.string()),
+        # Template and values of a prompt matrix, which has no rows that a person could count.
+        pa.field("place", pa.string()),
     ]
 )
 
@@ -126,6 +128,10 @@ class AtomicParquetWriter:
         """Append rows given as objects with an attribute per column."""
         names: list[str] = self._schema.names
         self.write_columns({n: [getattr(record, n) for record in records] for n in names})
+
+    def note(self, name: str, text: str) -> None:
+        """Keep a text in the file beside its rows."""
+        self._writer.add_key_value_metadata({name: text})
 
     def finish(self) -> None:
         """Complete the file on disk, still under its temporary name."""

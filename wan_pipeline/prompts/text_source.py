@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
     from pathlib import Path
 
-__all__ = ["MAX_LINE", "is_clean", "open_lines"]
+__all__ = ["MAX_LINE", "decoded", "is_clean", "open_lines"]
 
 #: Most characters of one line, and of one row with line breaks in it.
 MAX_LINE = 1_000_000
@@ -46,7 +46,7 @@ def open_lines(file: Path, *, gzipped: bool) -> Generator[Iterator[str]]:
     """
     try:
         with _open_bytes(file, gzipped=gzipped) as stream:
-            encoding = _encoding(stream)
+            encoding = _encoding(stream.peek(4))
             errors = "surrogateescape" if encoding.startswith("utf-8") else "surrogatepass"
             text = io.TextIOWrapper(stream, encoding=encoding, errors=errors, newline="")
             yield _lines(text, file)
@@ -70,6 +70,15 @@ def open_lines(file: Path, *, gzipped: bool) -> Generator[Iterator[str]]:
         ) from error
 
 
+def decoded(data: bytes) -> str:
+    """Return a whole file's bytes as text: UTF-8, or UTF-16 or UTF-32 with a byte order mark.
+
+    Raises:
+        UnicodeDecodeError: they are not valid in that encoding.
+    """
+    return data.decode(_encoding(data[:4]))
+
+
 def is_clean(text: str) -> bool:
     """Whether every byte of `text` was valid in the encoding of its file."""
     if text.isascii():
@@ -87,8 +96,7 @@ def _open_bytes(file: Path, *, gzipped: bool) -> io.BufferedReader:
     return io.BufferedReader(cast("io.RawIOBase", gzip.open(file, "rb")))
 
 
-def _encoding(stream: io.BufferedReader) -> str:
-    start = stream.peek(4)
+def _encoding(start: bytes) -> str:
     return next((name for bom, name in _BOMS if start.startswith(bom)), "utf-8")
 
 

@@ -153,6 +153,7 @@ class _Checker:
                 value=display(value),
                 rule=violation.rule,
                 remedy=violation.remedy,
+                place=display(self.row.place),
             )
         )
 

@@ -169,7 +169,7 @@ def test_painting_is_cheap() -> None:
     assert (time.process_time() - started) / 10 < 0.1
 
 
-@pytest.mark.parametrize("name", ["showcase.csv", "recipes.jsonl", "catalogue.tsv"])
+@pytest.mark.parametrize("name", ["showcase.csv", "recipes.jsonl", "catalogue.tsv", "seasons.yaml"])
 def test_the_example_sets_are_drawn_without_code_points(name: str) -> None:
     """The bundled font covers every character of the committed prompt sets."""
     path = Path(__file__).parents[2] / "data" / "prompts" / name

@@ -13,6 +13,8 @@ import dagster as dg
 import pytest
 
 from wan_pipeline.emulator.plan import EmulatorPlan, LatencyLaw
+from wan_pipeline.generation.planning import Plan
+from wan_pipeline.prompts.changes import changed_at_ns
 from wan_pipeline_tests.emulator_fixture import FAST, RunningEmulator
 from wan_pipeline_tests.pipeline.conftest import NOWHERE
 from wan_pipeline_tests.pipeline.site import ASSETS, Site, settings_for
@@ -184,6 +186,40 @@ def test_ticks_open_no_prompt_file(site: Site) -> None:
         assert names(tick(site, "hourly_recovery")[0]) == []
     assert any(file.endswith("plan.json") for file in opened)
     assert [file for file in opened if file.startswith(str(site.layout.prompts_dir))] == []
+
+
+def test_a_changed_wildcard_file_is_a_changed_prompt_set(site: Site) -> None:
+    """The sensor plans it and the night builds it; ticks read neither the matrix nor its files."""
+
+    def key() -> str | None:
+        found = look(site)
+        assert isinstance(found, dg.SensorResult)
+        return (found.run_requests or [])[0].run_key
+
+    values = site.layout.prompts_dir / "wildcards" / "hues.txt"
+    values.parent.mkdir()
+    values.write_text("red\n")
+    site.write("set.yaml", "axes: {hue: {sweep: wildcards/hues.txt}}\ntemplates: {a: '{hue}'}\n")
+    run = site.run("plan_only", "set")
+    assert run.outcome.success, run.outcome
+    assert run.metadata["prompts"]["matrix"].records[0].data == {
+        "template": "a",
+        "axes": "hue 1",
+        "combinations": "1",
+        "prompts": "1",
+    }
+    plan = Plan.load(site.layout.tables("set") / "plan.json")
+    assert plan.matrix is not None
+    assert plan.source_mtime_ns == changed_at_ns(site.layout.prompts_dir / "set.yaml")
+    first = key()
+    assert key() == first
+    values.write_text("red\nblue\n")
+    with opened_files() as opened:
+        assert key() != first
+        assert names(tick(site, "nightly_build")[0]) == ["set"]
+    assert [file for file in opened if file.startswith(str(site.layout.prompts_dir))] == []
+    assert plan.source_mtime_ns != changed_at_ns(site.layout.prompts_dir / "set.yaml")
+    assert site.run("plan_only", "set").metadata["plan"]["requests"] == 2
 
 
 def test_every_registered_set_is_planned_daily(site: Site) -> None:

@@ -22,7 +22,7 @@ from wan_pipeline.prompts.errors import (
     PromptFileError,
     UnreadablePromptFileError,
 )
-from wan_pipeline.prompts.read import read_chunks
+from wan_pipeline.prompts.read import open_rows
 from wan_pipeline_tests.prompts.helpers import build, build_text
 
 if TYPE_CHECKING:
@@ -273,7 +273,7 @@ def test_csv_round_trip(tmp_path_factory: pytest.TempPathFactory, rows, end: str
     writer.writerow(["prompt", "a", "b"])
     writer.writerows(rows)
     file.write_bytes(text.getvalue().encode())
-    read = [row for chunk in read_chunks(file) for row in chunk.rows]
+    read = [row for chunk in open_rows(file).chunks for row in chunk.rows]
     assert [(r.known["prompt"], r.extra["a"], r.extra["b"]) for r in read] == rows
     assert [r.row for r in read] == list(range(1, len(rows) + 1))
 
@@ -289,7 +289,7 @@ def test_any_text_is_answered(
         ("prompt,b\n" if name.endswith("csv") else "prompt\tb\n").encode() + body.encode()
     )
     try:
-        chunks = list(read_chunks(file))
+        chunks = list(open_rows(file).chunks)
     except PromptFileError:
         return
     for chunk in chunks:

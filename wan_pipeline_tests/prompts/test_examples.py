@@ -13,7 +13,7 @@ from wan_pipeline.prompts.table import build_prompt_table
 from wan_pipeline_tests.prompts.helpers import MODEL, rows_of
 
 FOLDER = Path(__file__).parents[2] / "data" / "prompts"
-EXAMPLES = ("catalogue", "recipes", "showcase")
+EXAMPLES = ("catalogue", "recipes", "seasons", "showcase")
 
 
 def planned(name: str, out: Path) -> RequestTableSummary:
@@ -26,10 +26,11 @@ def planned(name: str, out: Path) -> RequestTableSummary:
 
 
 def test_examples_are_there() -> None:
-    """Three sets, one of them JSONL."""
+    """Four sets, one of them JSONL, one a matrix; nothing in the folder is in the way."""
     sets = scan(FOLDER).sets
     assert set(EXAMPLES) <= set(sets)
     assert sets["recipes"].suffix == ".jsonl"
+    assert sets["seasons"].suffix == ".yaml"
 
 
 @pytest.mark.parametrize("name", EXAMPLES)
@@ -55,3 +56,25 @@ def test_the_catalogue_carries_columns(tmp_path: Path) -> None:
     planned("catalogue", tmp_path)
     columns = [row["prompt_columns"] for row in rows_of(tmp_path / "requests.parquet")]
     assert '"sku":"0071"' in columns[0]
+
+
+HARBOUR = "A small fishing harbour in {}, wooden boats at the quay, wide view, photograph"
+BENCH = "A maker's bench with {} in the light of {}, close up, photograph"
+PINNED = {
+    "8f6b64c997f147f0": HARBOUR.format("early spring"),
+    "f79955ec80c25927": HARBOUR.format("early spring"),
+    "dee77a5572f1ae81": HARBOUR.format("deep winter"),
+    "097e01f7f9f3e0e2": BENCH.format("a walnut rocking chair", "late autumn"),
+    "66d8b93f67858c14": BENCH.format("a walnut rocking chair", "deep winter"),
+    "ad3dbd550535d817": BENCH.format("a carved cedar duck", "deep winter"),
+    "0f7ce38968db8d0a": BENCH.format("a walnut rocking chair", "early spring"),
+}
+
+
+def test_the_seasons_are_pinned(tmp_path: Path) -> None:
+    """Other ids would buy everybody's matrices anew: rendering and draws stay as they are."""
+    assert planned("seasons", tmp_path).images == 12
+    rows = rows_of(tmp_path / "requests.parquet")
+    assert PINNED.items() <= {row["request_id"][:16]: row["prompt"] for row in rows}.items()
+    assert sum(row["size"] == PRESETS["16:9"] for row in rows) == 4
+    assert '"season":"early spring","template":"harbour"' in rows[0]["prompt_columns"]

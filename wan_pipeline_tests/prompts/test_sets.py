@@ -25,6 +25,8 @@ def touch(folder: Path, *names: str) -> None:
         ("Foo.JsonL.GZ", "Foo", FileFormat.JSONL, True),
         ("foo.ndjson", "foo", FileFormat.JSONL, False),
         ("foo.parquet", "foo", FileFormat.PARQUET, False),
+        ("foo.yaml", "foo", FileFormat.YAML, False),
+        ("Foo.v2.YML", "Foo.v2", FileFormat.YAML, False),
         ("山水 1.csv", "山水 1", FileFormat.CSV, False),
         ("foo.tar.csv", "foo.tar", FileFormat.CSV, False),
     ],
@@ -36,7 +38,9 @@ def test_names_and_types(file: str, name: str, fmt: FileFormat, *, gzipped: bool
     assert file_type(Path(file)).gzipped == gzipped
 
 
-@pytest.mark.parametrize("file", ["a.xlsx", "a.json", "a.parquet.gz", "a.csv.zip", "a", "a.txt"])
+@pytest.mark.parametrize(
+    "file", ["a.xlsx", "a.json", "a.parquet.gz", "a.csv.zip", "a", "a.txt", "a.yaml.gz"]
+)
 def test_unknown_types(tmp_path: Path, file: str) -> None:
     """A type nobody reads is a named problem, and the other sets are still found."""
     touch(tmp_path, file, "good.csv")
@@ -50,7 +54,9 @@ def test_unknown_types(tmp_path: Path, file: str) -> None:
         file_type(tmp_path / file)
 
 
-@pytest.mark.parametrize("names", [("a.csv", "a.jsonl"), ("a.csv", "a.csv.gz"), ("a.csv", "A.tsv")])
+@pytest.mark.parametrize(
+    "names", [("a.csv", "a.jsonl"), ("a.csv", "a.csv.gz"), ("a.csv", "A.tsv"), ("a.yaml", "a.yml")]
+)
 def test_one_name_twice(tmp_path: Path, names: tuple[str, str]) -> None:
     """Two files with one name are an error that names both, and neither is taken."""
     touch(tmp_path, *names, "b.csv")
@@ -68,6 +74,15 @@ def test_what_is_not_a_prompt_set(tmp_path: Path) -> None:
     touch(tmp_path, ".gitkeep", ".hidden.csv", "README.md", "readme.txt", "LICENSE", "NOTICE")
     touch(tmp_path, "README.zh.md", "LICENSE-CC-BY.txt")
     assert scan(tmp_path) == scan(tmp_path / "missing")
+
+
+def test_the_folder_of_wildcards_is_no_prompt_set(tmp_path: Path) -> None:
+    """Only as a folder; values that lie beside the prompt files are told where they belong."""
+    (tmp_path / "wildcards").mkdir()
+    touch(tmp_path / "wildcards", "a.txt", "b.csv")
+    assert scan(tmp_path) == scan(tmp_path / "missing")
+    touch(tmp_path, "colours.txt")
+    assert "belong into wildcards/" in scan(tmp_path).problems[0].message
 
 
 def test_a_set_may_be_called_license(tmp_path: Path) -> None:

@@ -56,6 +56,7 @@ def test_tables_and_summary(tmp_path: Path) -> None:
         "value": "9",
         "rule": "n is a whole number from 1 to 4",
         "remedy": "choose a number from 1 to 4",
+        "place": None,
     }
 
 

@@ -12,8 +12,9 @@ from wan_pipeline.defs import ui
 from wan_pipeline.defs.partitions import prompt_sets
 from wan_pipeline.defs.resources import WanResource
 from wan_pipeline.generation.planning import PLAN_FILE, make_plan, standing_of
+from wan_pipeline.prompts.changes import changed_at_ns
 from wan_pipeline.prompts.plan_table import REQUESTS_FILE, write_request_table
-from wan_pipeline.prompts.table import PROMPTS_FILE, REJECTS_FILE
+from wan_pipeline.prompts.table import PROMPTS_FILE, REJECTS_FILE, matrix_of
 from wan_pipeline.prompts.tables import PROMPTS, REQUESTS
 
 __all__ = ["plan"]
@@ -66,10 +67,11 @@ def plan(context: dg.AssetExecutionContext, wan: WanResource) -> dg.MaterializeR
         planned_at=datetime.now(UTC),
         source_file=source.name,
         # A file that changed after its rows were read counts as changed.
-        source_mtime_ns=min(source.stat().st_mtime_ns, (folder / PROMPTS_FILE).stat().st_mtime_ns),
+        source_mtime_ns=min(changed_at_ns(source), (folder / PROMPTS_FILE).stat().st_mtime_ns),
         rejections=pq.read_metadata(folder / REJECTS_FILE).num_rows,
         price_usd=account.price_usd,
         price_source=account.price_source,
+        matrix=matrix_of(folder / PROMPTS_FILE),
     )
     write_atomic(folder / PLAN_FILE, made.to_json().encode())
     return dg.MaterializeResult(

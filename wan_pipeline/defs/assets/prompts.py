@@ -6,6 +6,7 @@ import pyarrow.parquet as pq
 from wan_pipeline.defs import ui
 from wan_pipeline.defs.partitions import prompt_sets
 from wan_pipeline.defs.resources import WanResource
+from wan_pipeline.prompts.matrix.count import Ceiling, MatrixCount, shown
 from wan_pipeline.prompts.table import PROMPTS_FILE, REJECTS_FILE, build_prompt_table
 from wan_pipeline.prompts.tables import PROMPTS
 
@@ -22,10 +23,11 @@ __all__ = ["prompts"]
 def prompts(context: dg.AssetExecutionContext, wan: WanResource) -> dg.MaterializeResult:
     """The validated prompt table of one prompt set.
 
-    Reads the set's file from `data/prompts/` (CSV, TSV, JSONL or Parquet) and checks every row
-    against the rules of the API page. Good rows go on; a row that breaks a rule goes to the
-    rejects table with its file, row, column, value, the rule and what to do about it. A set
-    without a single good row fails.
+    Reads the set's file from `data/prompts/` (CSV, TSV, JSONL, Parquet, or a YAML matrix of
+    templates) and checks every row against the rules of the API page. Good rows go on; a row that
+    breaks a rule goes to the rejects table with its file, row, column, value, the rule and what to
+    do about it. A set without a single good row fails, and so does a matrix that would make more
+    prompts than is allowed.
 
     The data version is a hash of the rows that does not depend on their order.
     """
@@ -36,6 +38,7 @@ def prompts(context: dg.AssetExecutionContext, wan: WanResource) -> dg.Materiali
         out_dir=folder,
         set_name=prompt_set,
         truncate=wan.truncate_prompts,
+        ceiling=Ceiling(max_prompts=wan.matrix_max_prompts, price_usd=wan.account.price_usd),
     )
     rejects = pq.read_table(folder / REJECTS_FILE)
     return dg.MaterializeResult(
@@ -52,5 +55,24 @@ def prompts(context: dg.AssetExecutionContext, wan: WanResource) -> dg.Materiali
             "rejects_table": dg.MetadataValue.path(str(folder / REJECTS_FILE)),
             "rejects": ui.table_rows(rejects.slice(0, 50).to_pylist()),
             "carried_columns": ", ".join(summary.columns) or "none",
+            **({} if summary.matrix is None else _made_of(summary.matrix)),
         },
     )
+
+
+def _made_of(matrix: MatrixCount) -> dict[str, object]:
+    """What multiplies what, for a person who wonders where all the rows come from."""
+    return {
+        "matrix": ui.table_rows(
+            [
+                {
+                    "template": each.template,
+                    "axes": " × ".join(map(str, each.axes)),
+                    # A count may be larger than what GraphQL takes for a number.
+                    "combinations": shown(each.combinations),
+                    "prompts": each.prompts,
+                }
+                for each in matrix.templates
+            ]
+        )
+    }

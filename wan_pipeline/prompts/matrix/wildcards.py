@@ -1,0 +1,107 @@
+"""Wildcard files: one value per line, in a folder beside the prompt files, never outside it."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from wan_pipeline.prompts.errors import UnreadablePromptFileError
+from wan_pipeline.prompts.sets import WILDCARDS
+from wan_pipeline.prompts.text_source import decoded
+from wan_pipeline.prompts.validate import MAX_PROMPT
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+__all__ = ["MAX_VALUES", "read_bounded", "read_wildcards"]
+
+MAX_VALUES = 100_000
+_MAX_BYTES = 16_000_000
+_SHOWN = 80
+_LINE_END = re.compile(r"\r\n|\r|\n")  # str.splitlines knows eight more
+
+
+def read_wildcards(path: str, *, prompts_dir: Path) -> tuple[str, ...]:
+    """Return the values of a wildcard file in its order, each once.
+
+    A line is a value without its outer spaces. Empty lines, and lines that begin with ``# ``, are
+    not.
+
+    Args:
+        path: as the matrix file has it, ``wildcards/…/name.txt``.
+        prompts_dir: folder of the prompt files.
+
+    Raises:
+        UnreadablePromptFileError: missing, no file, outside the folder, no text, too long, empty.
+    """
+    file = prompts_dir / path
+    folder = prompts_dir / WILDCARDS
+    if not file.is_file():
+        raise UnreadablePromptFileError(
+            file, "there is no such wildcard file", "Make it, one value per line, or mend its path"
+        )
+    # What a link points to is judged, not where the link lies.
+    if not file.resolve().is_relative_to(prompts_dir.resolve() / WILDCARDS):
+        raise UnreadablePromptFileError(
+            file, f"is a link that leads out of {folder}", "Put a copy of the file there instead"
+        )
+    values: dict[str, None] = {}
+    for number, line in enumerate(_LINE_END.split(read_bounded(file, _MAX_BYTES)), start=1):
+        value = line.strip()
+        if not value or value == "#" or value.startswith("# "):
+            continue
+        _check(value, file, number)
+        values[value] = None
+        if len(values) > MAX_VALUES:
+            raise UnreadablePromptFileError(
+                file, f"has more than {MAX_VALUES:,} values", "Make several files of it"
+            )
+    if not values:
+        raise UnreadablePromptFileError(file, "has no values", "Write one value per line")
+    return tuple(values)
+
+
+def read_bounded(file: Path, limit: int) -> str:
+    """Return the text of `file`, of which at most `limit` bytes are read.
+
+    Raises:
+        UnreadablePromptFileError: it cannot be read, is longer, or is no text.
+    """
+    try:
+        with file.open("rb") as stream:
+            data = stream.read(limit + 1)
+    except OSError as error:
+        raise UnreadablePromptFileError(
+            file,
+            f"cannot be read ({error.strerror or error})",
+            "Check the path and its permissions",
+        ) from error
+    if len(data) > limit:
+        raise UnreadablePromptFileError(
+            file,
+            f"has more than {limit:,} bytes",
+            f"Move long lists of values to files in {WILDCARDS}/, or make several files of it",
+        )
+    try:
+        return decoded(data)
+    except UnicodeDecodeError as error:
+        line = data[: error.start].count(b"\n") + 1
+        raise UnreadablePromptFileError(
+            file, f"not valid {error.encoding} text in line {line}", "Save the file as UTF-8"
+        ) from error
+
+
+def _check(value: str, file: Path, number: int) -> None:
+    if value.startswith("#"):
+        raise UnreadablePromptFileError(
+            file,
+            f"line {number} ({value[:_SHOWN]!r}) begins with # and no space after it, so it could"
+            " be a comment or a value",
+            'Write "# " for a comment; a value with # in front goes into a list in the YAML file',
+        )
+    if len(value) > MAX_PROMPT:
+        raise UnreadablePromptFileError(
+            file,
+            f"line {number} has more than {MAX_PROMPT} characters",
+            "Write one value per line, shorter than a prompt",
+        )
