@@ -75,7 +75,10 @@ def images_are_not_blank(
 def images_can_be_decoded(
     context: dg.AssetCheckExecutionContext, wan: WanResource
 ) -> dg.AssetCheckResult:
-    """Every stored file is there, unchanged, and a picture."""
+    """Every stored file was there, unchanged, and a picture when it was measured.
+
+    A measured one is not read again; that files still are there is checked on `spend`.
+    """
     found = Flagged(wan.layout, context.partition_key, Flag.UNDECODABLE)
     return found.result(
         passed=found.count == 0,
