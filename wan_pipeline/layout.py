@@ -38,6 +38,11 @@ class DataLayout:
         return self.root / "ledger.sqlite"
 
     @property
+    def served_ledger(self) -> Path:
+        """Says that the durable record is on a server, and which; there when it was once."""
+        return self.root / "ledger-server.txt"
+
+    @property
     def rescue(self) -> Path:
         """Task ids that the ledger could not take."""
         return self.root / "rescue"

@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+from contextlib import suppress
 from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, cast
@@ -19,6 +20,7 @@ from wan_pipeline.dataset.quality.flags import Thresholds
 from wan_pipeline.dataset.quality.hamming import MAX_DISTANCE
 from wan_pipeline.layout import DataLayout
 from wan_pipeline.ledger.budget import Caps
+from wan_pipeline.ledger.database import shown
 from wan_pipeline.ledger.ledger import Ledger
 from wan_pipeline.prompts.matrix.count import DEFAULT_MAX_PROMPTS
 from wan_pipeline.wan.client import Timeouts
@@ -291,16 +293,48 @@ class Settings(BaseSettings):
         """The profile's ledger; to be closed.
 
         Raises:
+            ConfigurationError: what the data folder holds was bought with another one.
             LedgerError: it cannot be opened.
         """
-        url = self.ledger_url
-        where = self.layout.ledger if url is None else url.get_secret_value().strip()
-        return Ledger(where, self.profile.value)
+        layout = self.layout
+        if self.ledger_url is None:
+            if layout.served_ledger.exists():
+                raise ConfigurationError(
+                    f"what is in {layout.root} was bought with a ledger on a server, which"
+                    f" {layout.served_ledger} names, and WAN_LEDGER_URL is not set: with an empty"
+                    " ledger all of it would be bought a second time. Set WAN_LEDGER_URL; or remove"
+                    " that file, if nothing was bought with that ledger. Nothing was sent"
+                )
+            return Ledger(layout.ledger, self.profile.value)
+        self._refuse_beside_a_file()
+        url = self.ledger_url.get_secret_value().strip()
+        ledger = Ledger(url, self.profile.value)
+        if not layout.served_ledger.exists():
+            with suppress(OSError):  # a folder that can only be looked at: nothing is bought there
+                layout.root.mkdir(parents=True, exist_ok=True)
+                layout.served_ledger.write_text(f"{shown(url)}\n", encoding="utf-8")
+        return ledger
+
+    def _refuse_beside_a_file(self) -> None:
+        """A ledger on a server does not know what the folder's own file bought."""
+        file = self.layout.ledger
+        if not file.exists():
+            return
+        with Ledger(file, self.profile.value) as ledger:
+            bought = sum(ledger.counts().values())
+        if bought:
+            raise ConfigurationError(
+                f"WAN_LEDGER_URL is set, and the ledger {file} has {bought} purchases that its"
+                " ledger does not know: they would be bought a second time. Unset WAN_LEDGER_URL;"
+                " or move that file away, if its purchases are not to count. Nothing was sent"
+            )
 
     @property
     def has_ledger(self) -> bool:
         """Whether there is one; opening would make it."""
-        return self.ledger_url is not None or self.layout.ledger.exists()
+        layout = self.layout
+        found = layout.ledger.exists() or layout.served_ledger.exists()
+        return found or self.ledger_url is not None
 
     def api_key(self) -> SecretStr:
         """The profile's key.

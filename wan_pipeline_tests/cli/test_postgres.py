@@ -70,6 +70,27 @@ def test_everything_works_and_the_password_is_found_nowhere(
     assert files_with(password, folder.path) == []
 
 
+@pytest.mark.slow
+@pytest.mark.postgres
+@pytest.mark.parametrize("first", ["postgres", "sqlite"])
+def test_what_one_ledger_bought_is_not_bought_by_another(
+    first: str, folder: Folder, provider: RunningEmulator, postgres_url: str
+) -> None:
+    """A shell without the variable, or with it for the first time: an empty ledger buys it all."""
+    folder.write("set.csv", "prompt\none\ntwo\n")
+    server = {"WAN_LEDGER_URL": postgres_url}
+    here, there = (server, {}) if first == "postgres" else ({}, server)
+    assert folder.wan("run", "set", **here).exit_code == 0
+    for command in (("run", "set"), ("plan", "set"), ("reconcile",), ("ledger", "show")):
+        done = folder.wan(*command, **there)
+        assert done.exit_code != 0, done.output
+        assert "WAN_LEDGER_URL" in done.output
+        assert "a second time" in " ".join(done.output.split())
+    assert provider.bill()["creates_received"] == 2
+    assert folder.wan("run", "set", **here).exit_code == 0
+    assert provider.bill()["creates_received"] == 2
+
+
 @pytest.mark.parametrize("command", [("status",), ("run", "set"), ("ledger", "show")])
 @pytest.mark.parametrize("url", ["mysql://me:hunter2@h/db", "postgres//me:hunter2@h/db", "hunter2"])
 def test_a_mistyped_ledger_url_is_not_repeated(
