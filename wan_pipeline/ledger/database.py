@@ -23,7 +23,15 @@ BUSY_TIMEOUT_MS = 30_000  # for a lock that another process has
 # A writer that stands still so long in a transaction was stopped, or its machine is gone. Shorter
 # than the patience of those who wait for its locks.
 SUSPENDED_AFTER_MS = 20_000
-CONNECT_TIMEOUT_S = 10
+# A server that vanishes without a word is given up after a minute, not after the system's two
+# hours.
+VANISHED = {
+    "connect_timeout": 10,  # seconds
+    "keepalives_idle": 15,  # seconds
+    "keepalives_interval": 15,  # seconds
+    "keepalives_count": 3,
+    "tcp_user_timeout": 60_000,  # milliseconds
+}
 DRIVER = "postgresql+psycopg"
 OPENING_LOCK = 0x77616E  # an arbitrary number that stands for "schema of a wan_pipeline ledger"
 
@@ -140,7 +148,7 @@ def _postgres(url: str, *, writes: bool) -> sa.Engine:
             parsed.set(drivername=DRIVER),
             pool_pre_ping=True,
             hide_parameters=True,  # an error's text must not repeat what prompts or answers say
-            connect_args={"connect_timeout": CONNECT_TIMEOUT_S, "application_name": "wan_pipeline"},
+            connect_args={**VANISHED, "application_name": "wan_pipeline"},
         )
     except ModuleNotFoundError as error:
         raise LedgerUnavailableError(

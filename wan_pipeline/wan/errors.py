@@ -72,8 +72,8 @@ _REMEDIES = {
     StopReason.FAILURES: "read the reasons in the table of incomplete requests; run again to go on"
     " with the rest, with `--retry failed` to buy what failed anew",
     StopReason.BUDGET: "nothing in flight was dropped; raise the cap that is named, then run again",
-    StopReason.DISK: "free space on the data folder's disk, then run again; what was paid for is"
-    " fetched then",
+    StopReason.DISK: "free space on the data folder's disk, or bring the ledger's server back, then"
+    " run again; what was paid for is fetched then",
 }
 
 
@@ -114,6 +114,7 @@ class AccountStopError(WanError):
 
     def __init__(self, reason: StopReason, detail: str) -> None:
         told = detail.rstrip(" .")
-        super().__init__(f"{reason.value.replace('_', ' ')}: {told}. What to do: {reason.remedy}.")
+        words = reason.value.replace("_", " ")
+        super().__init__(f"stopped by {words}: {told}. What to do: {reason.remedy}.")
         self.reason = reason
         self.detail = detail

@@ -1,7 +1,8 @@
 """The life whose points are enumerated: it passes through every transition that a run can make.
 
 It starts where a killed run left it: one image to be polled for, one to be fetched, one whose file
-is gone. Then it buys, in both forms of the body, with a pause, two doubts and a failure.
+is gone, one that counts as lost and whose file is back. Then it buys, in both forms of the body,
+with a pause, two doubts and a failure.
 """
 
 from __future__ import annotations
@@ -9,6 +10,8 @@ from __future__ import annotations
 import shutil
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
+
+import sqlalchemy as sa
 
 from wan_pipeline.emulator.plan import (
     EmulatorPlan,
@@ -18,6 +21,7 @@ from wan_pipeline.emulator.plan import (
     LatencyLaw,
     ReplyStyle,
 )
+from wan_pipeline.ledger import schema
 from wan_pipeline.ledger.states import PurchaseState
 from wan_pipeline.wan.profiles import Limits, RequestForm
 from wan_pipeline_tests.crash.case import Case
@@ -38,9 +42,9 @@ if TYPE_CHECKING:
 __all__ = ["EXPECTED", "Scenario", "names_of_life"]
 
 K = FaultKind
-LEFT = ("left stored", "left submitted", "left succeeded")
+LEFT = ("left stored", "left submitted", "left succeeded", "left lost")
 NEW = ("other form", "pair", "failing", "damaged once", "doubt made", "doubt not made", "refused")
-EXPECTED = {PurchaseState.STORED: 8, PurchaseState.FAILED: 1, PurchaseState.REFUSED: 1}
+EXPECTED = {PurchaseState.STORED: 9, PurchaseState.FAILED: 1, PurchaseState.REFUSED: 1}
 # One moment per call and room for everybody, so that two runs pass the same points.
 TERMS = {
     "form": RequestForm.AUTO,
@@ -149,21 +153,40 @@ class Scenario:
         """A run that was killed with one task under way and one image not fetched."""
         folder = self._folder / "left"
         (folder / DATA).mkdir(parents=True)
-        stored, submitted, succeeded = _requests(LEFT, "earlier")
-        case = Case(folder=folder, emulator=self._emulator, requests=[stored], terms=TERMS)
+        stored, submitted, succeeded, lost = _requests(LEFT, "earlier")
+        case = Case(folder=folder, emulator=self._emulator, requests=[lost], terms=TERMS)
+        case.batch()
+        [found_again] = _lose(case)
+        case.requests = [stored]
         case.batch()
         case.requests = [succeeded]
         case.batch(kill_at="download.sent#1")
         case.requests = [submitted]
         case.batch(kill_at="submitted.committed#1")
-        case.requests = [stored, submitted, succeeded]
+        case.requests = [stored, submitted, succeeded, lost]
         with case.ledger() as ledger:
             states = [ledger.purchases()[each.request_id].state for each in case.requests]
-        if states != [PurchaseState.STORED, PurchaseState.SUBMITTED, PurchaseState.SUCCEEDED]:
+        s = PurchaseState
+        if states != [s.STORED, s.SUBMITTED, s.SUCCEEDED, s.STORED]:
             raise RuntimeError(f"the scenario does not begin as it should: {states}")
         for image in (case.data / "images").glob("*/*"):
-            image.unlink()
+            if image != found_again:
+                image.unlink()
         return case
+
+
+def _lose(case: Case) -> list[Path]:
+    """Files that were away in one run after their URLs had died, and are back."""
+    with case.ledger() as ledger:
+        over = sa.update(schema.images).values(url_expires_at=ledger.now())
+        ledger.apply_now(lambda tx: tx.connection.execute(over))
+    images = case.data / "images"
+    away = images.rename(case.folder / "not mounted")
+    case.emulator.set_plan(PLAN.model_copy(update={"faults": (Fault(kind=K.EXPIRED_URL),)}))
+    case.batch()
+    case.emulator.set_plan(PLAN)
+    away.rename(images)
+    return list(images.glob("*/*"))
 
 
 def names_of_life(scenario: Scenario) -> list[str]:

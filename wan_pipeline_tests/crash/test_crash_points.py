@@ -26,7 +26,7 @@ KINDS = {
         f"{write}.committed"
         for write in (
             *("enrol", "take_over", "intend", "submitted", "not_sent", "unknown", "refused"),
-            *("succeeded", "failed", "image", "reopen", "remember", "reserve", "pause"),
+            *("succeeded", "failed", "image", "reopen", "restore", "remember", "reserve", "pause"),
             *("take_ticket", "add_ticket", "give_back", "discharge"),
         )
     ),
