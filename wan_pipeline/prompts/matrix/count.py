@@ -35,7 +35,7 @@ __all__ = [
 DEFAULT_MAX_PROMPTS = 10_000
 _SHOWN_TEMPLATES = 8
 _PLAIN_DIGITS = 15
-#: Values looked at for one drawn sample; about ten seconds' work.
+#: Values looked at for one drawn sample: some seconds' work.
 _MAX_DRAW_WORK = 1_000_000_000
 
 
@@ -112,7 +112,7 @@ class MatrixCount:
         yield from map(str, largest[:limit])
         if more := largest[limit:]:
             rest = sum(each.prompts for each in more)
-            yield f"and {len(more)} more templates: {shown(rest)}"
+            yield f"and {shown(rest)} from {len(more)} more"
 
     def to_json(self) -> str:
         """As text, kept with the prompt table."""

@@ -95,6 +95,15 @@ def test_more_than_atoms(tmp_path: Path) -> None:
     assert len(rows(file)) == 2
 
 
+def test_the_largest_templates_are_told_first(tmp_path: Path) -> None:
+    """And the rest together."""
+    axes = {f"a{i}": {"sweep": [str(v) for v in range(i + 1)]} for i in range(11)}
+    templates = {f"t{i}": f"{{a{i}}}" for i in range(11)}
+    lines = list(count(write(tmp_path, {"axes": axes, "templates": templates})).lines())
+    assert lines[0] == "t10: a10 11 = 11"
+    assert lines[-1] == "and 6 from 3 more"
+
+
 def test_the_file_can_only_tighten(tmp_path: Path) -> None:
     """The lower limit of the two holds and is named."""
     text = "max_prompts: {}\naxes: {{a: {{sweep: [1, 2, 3]}}}}\ntemplates: {{t: '{{a}}'}}"
