@@ -145,6 +145,18 @@ def test_a_draw_that_would_take_hours_is_refused(tmp_path: Path) -> None:
         rows(file)
 
 
+def test_the_advice_would_help(tmp_path: Path) -> None:
+    """Its numbers are below the limit and below what there is."""
+    text = "axes: {a: {sweep: [1, 2, 3, 4]}}\ntemplates: {t: '{a}', u: x}"
+    with pytest.raises(MatrixTooLargeError) as caught:
+        rows(write(tmp_path, text), Ceiling(max_prompts=4))
+    assert "sample: 2 beside the prompt of t" in str(caught.value)
+    assert "a: {sample: 2, from: ...}" in str(caught.value)
+    many = {"templates": {f"t{i}": "x" for i in range(3)}}
+    with pytest.raises(MatrixTooLargeError, match="Split the file"):
+        rows(write(tmp_path, many), Ceiling(max_prompts=2))
+
+
 def test_only_a_matrix_has_a_ceiling(tmp_path: Path) -> None:
     """A table is what somebody wrote row by row."""
     file = tmp_path / "set.csv"
