@@ -131,8 +131,7 @@ def plans_table(plans: Sequence[Plan]) -> Table:
 
 def matrix_told(prompt_set: str, matrix: MatrixCount) -> str:
     """Where the prompts of a matrix come from: what its largest templates are multiplied by."""
-    prompts = f"{prompt_set}: {matrix.prompts:,} prompts from {len(matrix.templates)} templates"
-    return printable("\n  ".join([prompts, *matrix.lines()]))
+    return printable("\n  ".join([f"{prompt_set} makes {matrix.prompts:,}:", *matrix.lines()]))
 
 
 def unfinished_table(requests: Sequence[UnfinishedRequest]) -> Table:

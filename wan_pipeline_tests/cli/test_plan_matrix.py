@@ -33,7 +33,7 @@ def test_a_matrix_is_counted_priced_and_explained(idle: Folder) -> None:
     assert wood["axes"][1] == {"axis": "animal", "values": 2, "available": 3}
 
     shown = idle.wan("plan", "zoo")
-    assert "zoo: 8 prompts from 2 templates" in shown.stdout
+    assert "zoo makes 8:" in shown.stdout
     assert "wood: season 2 × animal 2 of 3 = 4" in shown.stdout
     assert "2 rules broken" in shown.stdout
 

@@ -35,7 +35,8 @@ __all__ = [
 DEFAULT_MAX_PROMPTS = 10_000
 _SHOWN_TEMPLATES = 8
 _PLAIN_DIGITS = 15
-#: Values looked at for one drawn sample; about ten seconds' work.
+_SUGGESTED_SAMPLE, _SUGGESTED_VALUES = 100, 5
+#: Values looked at for one drawn sample: some seconds' work.
 _MAX_DRAW_WORK = 1_000_000_000
 
 
@@ -112,7 +113,7 @@ class MatrixCount:
         yield from map(str, largest[:limit])
         if more := largest[limit:]:
             rest = sum(each.prompts for each in more)
-            yield f"and {len(more)} more templates: {shown(rest)}"
+            yield f"and {shown(rest)} from {len(more)} more"
 
     def to_json(self) -> str:
         """As text, kept with the prompt table."""
@@ -182,7 +183,7 @@ def check_ceiling(
             file,
             f"makes {shown(count.prompts)} prompts,{_price(templates, ceiling.price_usd)} more than"
             f" the {limit:,} that {whose} allows. " + "; ".join(count.lines()),
-            f"{_advice(templates)}, remove values, or raise {whose}. Nothing was made of it",
+            f"{_advice(templates, limit)}, remove values, or raise {whose}. Nothing was made of it",
         )
     for each in templates:
         values = sum(len(axis.values) for axis in each.axes)
@@ -191,19 +192,23 @@ def check_ceiling(
                 file,
                 f"draws {shown(each.prompts)} combinations for the template {each.name} out of axes"
                 f" with {shown(values)} values, which takes too long",
-                f"{_advice([each])} first, or draw fewer",
+                f"{_advice([each], limit)} first, or draw fewer",
             )
     return count
 
 
-def _advice(templates: Sequence[ResolvedTemplate]) -> str:
-    """How to sample what multiplies most."""
+def _advice(templates: Sequence[ResolvedTemplate], limit: int) -> str:
+    """How to sample what multiplies most, with numbers that would help."""
     largest = max(templates, key=lambda each: each.prompts)
-    whole = f"Draw some of its combinations (sample: 100 beside the prompt of {largest.name})"
     if not largest.axes:
         return "Split the file"
+    fewer = max(1, min(_SUGGESTED_SAMPLE, limit // len(templates)))
     axis = max(largest.axes, key=lambda each: len(each.values))
-    return f"{whole} or of its largest axis ({axis.name}: {{sample: 5, from: ...}})"
+    some = max(1, min(_SUGGESTED_VALUES, len(axis.values) // 2))
+    return (
+        f"Draw some of its combinations (sample: {fewer} beside the prompt of {largest.name}) or of"
+        f" its largest axis ({axis.name}: {{sample: {some}, from: ...}})"
+    )
 
 
 def _price(templates: Sequence[ResolvedTemplate], price_usd: Decimal | None) -> str:

@@ -87,8 +87,8 @@ def resolve(
     """Give every template its axes and columns; reads the wildcard files that are used.
 
     Raises:
-        MatrixFileError: a name that is not defined, not used, or said twice.
-        UnreadablePromptFileError: a wildcard file cannot be used.
+        MatrixFileError: a name that is not defined, not used, or said twice, or a wildcard file
+            that cannot be used.
     """
     resolver = _Resolver(matrix=matrix, prompts_dir=file.parent)
     resolver.check_names()
@@ -107,6 +107,7 @@ class _Resolver:
     problems: list[Problem] = field(default_factory=list[Problem])
     used: set[YamlPath] = field(default_factory=set["YamlPath"])
     axes: dict[YamlPath, ResolvedAxis] = field(default_factory=dict["YamlPath", ResolvedAxis])
+    files: dict[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])
 
     def check_names(self) -> None:
         """No axis or further column is called like something else."""
@@ -169,10 +170,11 @@ class _Resolver:
         """Axes and further columns become columns of one table."""
         seen: dict[str, str] = {}
         for name in names:
-            other = seen.setdefault(name.casefold(), name)
-            if other is not name:
+            other = seen.get(name.casefold())
+            if other is not None:
                 rule = f"axes and columns have different names; there are {other!r} and {name!r}"
                 self._say(path, rule, "Rename or remove one of them; case does not matter")
+            seen[name.casefold()] = name
 
     def _column(self, column: str, template: Template, path: YamlPath) -> Text | None:
         """Who fills a column: the template's text or axis, else the file's text or axis."""
@@ -197,14 +199,15 @@ class _Resolver:
         self, named: set[str], template: Template, path: YamlPath
     ) -> tuple[ResolvedAxis, ...]:
         """The axes behind the names, in the order of the file, its own last."""
-        for name in sorted(named - template.axes.keys() - self.matrix.axes.keys()):
+        others = named - template.axes.keys()
+        for name in sorted(others - self.matrix.axes.keys()):
             known = {*template.axes, *self.matrix.axes}
             self._say(
                 path,
                 f"{{{name}}} is the name of an axis, and there is none called so",
                 did_you_mean(name, known),
             )
-        shared = [name for name in self.matrix.axes if name in named - template.axes.keys()]
+        shared = [name for name in self.matrix.axes if name in others]
         own = [name for name in template.axes if name in named]
         return (
             *(self._axis(("axes", name), self.matrix.axes[name]) for name in shared),
@@ -222,7 +225,7 @@ class _Resolver:
         listed = axis.values
         if isinstance(listed, str):
             try:
-                listed = read_wildcards(listed, prompts_dir=self.prompts_dir)
+                listed = self._read(listed)
             except UnreadablePromptFileError as error:
                 where = (*path, "sweep" if axis.sweep is not None else "from")
                 self._say(where, f"{error.file}: {error.what}", error.remedy)
@@ -233,6 +236,11 @@ class _Resolver:
             seed = self.matrix.sample_seed if axis.sample_seed is None else axis.sample_seed
             taken = sample_values(values, k=axis.sample, seed=seed, axis=name)
         return ResolvedAxis(name=name, values=taken, available=len(values), path=path)
+
+    def _read(self, path: str) -> tuple[str, ...]:
+        if path not in self.files:
+            self.files[path] = read_wildcards(path, prompts_dir=self.prompts_dir)
+        return self.files[path]
 
     def _seed(self, template: Template) -> int:
         return self.matrix.sample_seed if template.sample_seed is None else template.sample_seed

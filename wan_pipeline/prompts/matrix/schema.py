@@ -23,8 +23,7 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from wan_pipeline.prompts.matrix.problems import MatrixFileError, Problem, YamlPath, did_you_mean
-from wan_pipeline.prompts.matrix.texts import MAX_NAME, Text, TextError, is_name
-from wan_pipeline.prompts.matrix.texts import parse_text_template as parse_text
+from wan_pipeline.prompts.matrix.texts import MAX_NAME, Text, TextError, is_name, parse_template
 from wan_pipeline.prompts.sets import WILDCARDS
 from wan_pipeline.prompts.validate import MAX_PROMPT
 
@@ -64,7 +63,7 @@ def _text(value: object) -> object:
     if len(value) > _MAX_TEXT:
         raise _broken(f"has at most {_MAX_TEXT} characters", "Shorten it")
     try:
-        return parse_text(value)
+        return parse_template(value)
     except TextError as error:
         raise _broken(error.rule, error.remedy) from None
 
@@ -107,10 +106,12 @@ def _name(value: object) -> object:
 
 
 def _template_name(value: object) -> object:
-    if isinstance(value, str) and value.isprintable() and 1 <= len(value.strip()) <= MAX_NAME:
-        return value.strip()
+    text = value if isinstance(value, str) else ""
+    if text and text.isprintable() and text == text.strip() and len(text) <= MAX_NAME:
+        return text
     raise _broken(
-        f"a template's name has 1 to {MAX_NAME} printable characters", "Choose a plainer name"
+        f"a template's name has 1 to {MAX_NAME} printable characters, no spaces around them",
+        "Choose a plainer name",
     )
 
 
@@ -120,7 +121,7 @@ def _list_or_file(value: object) -> str:
 
 Count = Annotated[int, BeforeValidator(_at_least_one)]
 Seed = Annotated[int, BeforeValidator(_number)]
-Template_ = Annotated[Text, PlainValidator(_text)]
+TextValue = Annotated[Text, PlainValidator(_text)]
 Values = Annotated[
     Annotated[tuple[Annotated[str, BeforeValidator(_value)], ...], Field(min_length=1), Tag(_LIST)]
     | Annotated[str, BeforeValidator(_path), Tag(_FILE)],
@@ -186,14 +187,14 @@ class Axis(_Strict):
 class Columns(_Strict):
     """Columns of the prompt table; each may have variables in it. Any other goes to `columns`."""
 
-    negative_prompt: Template_ | None = None
-    size: Template_ | None = None
-    n: Template_ | None = None
-    seed: Template_ | None = None
-    replicas: Template_ | None = None
-    prompt_extend: Template_ | None = None
-    watermark: Template_ | None = None
-    columns: dict[Annotated[str, BeforeValidator(_name)], Template_] = Field(
+    negative_prompt: TextValue | None = None
+    size: TextValue | None = None
+    n: TextValue | None = None
+    seed: TextValue | None = None
+    replicas: TextValue | None = None
+    prompt_extend: TextValue | None = None
+    watermark: TextValue | None = None
+    columns: dict[Annotated[str, BeforeValidator(_name)], TextValue] = Field(
         default_factory=dict[str, Text]
     )
 
@@ -208,7 +209,7 @@ class Template(Columns):
         sample_seed: draws others; the file's when it is not given.
     """
 
-    prompt: Template_
+    prompt: TextValue
     axes: dict[Annotated[str, BeforeValidator(_name)], Axis] = Field(
         default_factory=dict[str, Axis]
     )

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["MAX_NAME", "Text", "TextError", "is_name", "parse_text_template"]
+__all__ = ["MAX_NAME", "Text", "TextError", "is_name", "parse_template"]
 
 MAX_NAME = 64
 _MAX_VARIABLES = 100
@@ -67,7 +67,7 @@ def is_name(text: str) -> bool:
     return len(text) <= MAX_NAME and _NAME.fullmatch(text) is not None
 
 
-def parse_text_template(text: str) -> Text:
+def parse_template(text: str) -> Text:
     """Parse a text with ``{name}`` in it; ``{{`` and ``}}`` are braces.
 
     Raises:

@@ -25,6 +25,8 @@ __all__ = ["Tree", "parse_tree"]
 Tree = str | list["Tree"] | dict[str, "Tree"]
 
 _MAX_DEPTH = 12
+#: Some seconds' work for the parser.
+_MAX_NODES = 50_000
 _NOTHING = frozenset({"", "~", "null", "Null", "NULL"})
 _QUOTE = (
     'Put texts in double quotes that begin with {, [, *, &, !, %, @ or a quote, or that have ": "'
@@ -85,7 +87,7 @@ class _Builder:
         if isinstance(next(events), yaml.StreamEndEvent):
             return None
         first = next(events)
-        if isinstance(first, yaml.ScalarEvent) and _is_nothing(first):
+        if isinstance(first, yaml.ScalarEvent) and _is_nothing(first) and not first.anchor:
             return None
         tree = self._node(first, events, ())
         next(events)  # the document ends
@@ -103,6 +105,15 @@ class _Builder:
 
     def _node(self, event: Any, events: Iterator[Any], path: YamlPath) -> Tree:
         self.lines.setdefault(path, event.start_mark.line + 1)
+        if len(self.lines) > _MAX_NODES:
+            raise _Stop(
+                Problem(
+                    path=path,
+                    line=event.start_mark.line + 1,
+                    rule=f"a matrix file has at most {_MAX_NODES:,} values",
+                    remedy="Move long lists to wildcard files",
+                )
+            )
         _refuse_what_is_not_used(event, path)
         if isinstance(event, yaml.ScalarEvent):
             if _is_nothing(event):

@@ -35,16 +35,7 @@ def read_wildcards(path: str, *, prompts_dir: Path) -> tuple[str, ...]:
         UnreadablePromptFileError: missing, no file, outside the folder, no text, too long, empty.
     """
     file = prompts_dir / path
-    folder = prompts_dir / WILDCARDS
-    if not file.is_file():
-        raise UnreadablePromptFileError(
-            file, "there is no such wildcard file", "Make it, one value per line, or mend its path"
-        )
-    # What a link points to is judged, not where the link lies.
-    if not file.resolve().is_relative_to(prompts_dir.resolve() / WILDCARDS):
-        raise UnreadablePromptFileError(
-            file, f"is a link that leads out of {folder}", "Put a copy of the file there instead"
-        )
+    _check_place(file, prompts_dir)
     values: dict[str, None] = {}
     for number, line in enumerate(_LINE_END.split(read_bounded(file, _MAX_BYTES)), start=1):
         value = line.strip()
@@ -59,6 +50,25 @@ def read_wildcards(path: str, *, prompts_dir: Path) -> tuple[str, ...]:
     if not values:
         raise UnreadablePromptFileError(file, "has no values", "Write one value per line")
     return tuple(values)
+
+
+def _check_place(file: Path, prompts_dir: Path) -> None:
+    try:
+        is_file = file.is_file()
+        # What a link points to is judged, not where the link lies.
+        inside = file.resolve().is_relative_to(prompts_dir.resolve() / WILDCARDS)
+    except (OSError, RuntimeError):  # a name that is too long, links in a circle
+        is_file = inside = False
+    if not is_file:
+        raise UnreadablePromptFileError(
+            file, "there is no such wildcard file", "Make it, one value per line, or mend its path"
+        )
+    if not inside:
+        raise UnreadablePromptFileError(
+            file,
+            f"is a link that leads out of {prompts_dir / WILDCARDS}",
+            "Put a copy of the file there instead",
+        )
 
 
 def read_bounded(file: Path, limit: int) -> str:

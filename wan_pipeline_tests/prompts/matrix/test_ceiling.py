@@ -95,6 +95,15 @@ def test_more_than_atoms(tmp_path: Path) -> None:
     assert len(rows(file)) == 2
 
 
+def test_the_largest_templates_are_told_first(tmp_path: Path) -> None:
+    """And the rest together."""
+    axes = {f"a{i}": {"sweep": [str(v) for v in range(i + 1)]} for i in range(11)}
+    templates = {f"t{i}": f"{{a{i}}}" for i in range(11)}
+    lines = list(count(write(tmp_path, {"axes": axes, "templates": templates})).lines())
+    assert lines[0] == "t10: a10 11 = 11"
+    assert lines[-1] == "and 6 from 3 more"
+
+
 def test_the_file_can_only_tighten(tmp_path: Path) -> None:
     """The lower limit of the two holds and is named."""
     text = "max_prompts: {}\naxes: {{a: {{sweep: [1, 2, 3]}}}}\ntemplates: {{t: '{{a}}'}}"
@@ -134,6 +143,18 @@ def test_a_draw_that_would_take_hours_is_refused(tmp_path: Path) -> None:
     file = write(tmp_path, f"{axes}templates: {{t: {{prompt: '{{a}} {{b}}', sample: 9000}}}}")
     with pytest.raises(MatrixTooLargeError, match="takes too long"):
         rows(file)
+
+
+def test_the_advice_would_help(tmp_path: Path) -> None:
+    """Its numbers are below the limit and below what there is."""
+    text = "axes: {a: {sweep: [1, 2, 3, 4]}}\ntemplates: {t: '{a}', u: x}"
+    with pytest.raises(MatrixTooLargeError) as caught:
+        rows(write(tmp_path, text), Ceiling(max_prompts=4))
+    assert "sample: 2 beside the prompt of t" in str(caught.value)
+    assert "a: {sample: 2, from: ...}" in str(caught.value)
+    many = {"templates": {f"t{i}": "x" for i in range(3)}}
+    with pytest.raises(MatrixTooLargeError, match="Split the file"):
+        rows(write(tmp_path, many), Ceiling(max_prompts=2))
 
 
 def test_only_a_matrix_has_a_ceiling(tmp_path: Path) -> None:

@@ -74,6 +74,7 @@ CASES: dict[str, tuple[str, list[str]]] = {
     "a long text": (f"templates: {{a: {'x' * 20_001}}}", ["at most 20000"]),
     "an axis of a strange name": (f"axes: {{a-b: {{sweep: [1]}}}}\n{USED}", ["axes.a-b", "Rename"]),
     "a template of no name": ('templates: {" ": x}', ["template's name", "plainer"]),
+    "spaces around a name": ('templates: {a: x, " a": y}', ["template's name", "no spaces"]),
     # --- what belongs together ---
     "an axis that is not there": (
         "axes: {season: {sweep: [a]}}\ntemplates: {a: '{seson}'}",
@@ -109,6 +110,10 @@ CASES: dict[str, tuple[str, list[str]]] = {
     "a column and an axis of one name": (
         "axes: {s: {sweep: [a]}}\ntemplates: {a: {prompt: '{s}', columns: {S: x}}}",
         ["templates.a", "'s' and 'S'"],
+    ),
+    "the same name": (
+        "axes: {s: {sweep: [a]}}\ntemplates: {a: {prompt: '{s}', columns: {s: x}}}",
+        ["templates.a", "'s' and 's'"],
     ),
     "a column said twice by the file": (
         "axes: {n: {sweep: [1]}}\ndefaults: {n: 2}\ntemplates: {a: x}",

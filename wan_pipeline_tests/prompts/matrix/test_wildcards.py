@@ -122,7 +122,7 @@ def test_links_inside_and_a_linked_prompt_folder_are_fine(tmp_path: Path) -> Non
     assert swept(tmp_path / "linked") == ["red"]
 
 
-@pytest.mark.parametrize("what", ["nothing", "folder", "pipe", "dangling link"])
+@pytest.mark.parametrize("what", ["nothing", "folder", "pipe", "dangling link", "circle"])
 def test_what_is_no_file(tmp_path: Path, what: str) -> None:
     """A pipe would be waited for without end."""
     path = tmp_path / "wildcards" / "v.txt"
@@ -133,5 +133,13 @@ def test_what_is_no_file(tmp_path: Path, what: str) -> None:
         os.mkfifo(path)
     elif what == "dangling link":
         path.symlink_to(tmp_path / "gone.txt")
+    elif what == "circle":
+        path.symlink_to(path)
     with pytest.raises(MatrixFileError, match="no such wildcard file"):
         swept(tmp_path)
+
+
+def test_a_name_that_no_file_can_have(tmp_path: Path) -> None:
+    """The system refuses to look for it."""
+    with pytest.raises(MatrixFileError, match="no such wildcard file"):
+        swept(tmp_path, f"wildcards/{'x' * 300}.txt")
