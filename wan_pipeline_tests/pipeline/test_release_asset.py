@@ -88,6 +88,34 @@ def test_no_secret_is_in_a_release(built: Built, made: Made) -> None:
     assert str(built.site.folder) not in text
 
 
+def test_checks_hash_again_and_look_at_the_split(built: Built, made: Made) -> None:
+    """Twins share images: with the split's luck they are on one side or the check says so."""
+    release = open_release(built.site.layout.releases, "toys")
+    cheap = made.first.checks
+    assert cheap.keys() == {"no_image_on_two_sides"}
+    shared = release.manifest.counts.files_in_several_splits
+    assert cheap["no_image_on_two_sides"].passed == (shared == 0)
+    assert verified(built.site)
+    path = release.folder / "events.parquet"
+    data = path.read_bytes()
+    path.chmod(0o644)
+    path.write_bytes(data[:-1] + b"x")
+    assert not verified(built.site)
+    path.write_bytes(data)
+    assert verified(built.site)
+
+
+def verified(site: Site) -> bool:
+    """Whether the check of the job `verify_releases` passes."""
+    outcome = run_job(site.defs, site.instance, "verify_releases")
+    assert outcome.success, outcome
+    logged = site.instance.all_logs(outcome.run_id)
+    events = [each.dagster_event for each in logged if each.dagster_event is not None]
+    checks = Run(outcome, events).checks
+    assert checks.keys() == {"releases_are_whole", "no_image_on_two_sides"}
+    return checks["releases_are_whole"].passed
+
+
 def test_the_job_without_a_name_fails_and_the_graph_without_one_goes_on(built: Built) -> None:
     """Materializing everything must not make a version, and must not fail for want of a name."""
     failed = run_release(built.site)
