@@ -28,6 +28,7 @@ from wan_pipeline.ledger.origins import (
     requests_of_image,
     requests_of_task,
 )
+from wan_pipeline.prompts.text_source import is_clean
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -139,7 +140,7 @@ def _of_file(file: Path, ledger: LedgerReader, places: Places) -> _Meaning:
         known = sorted(released)
     if not known:
         raise UnknownFileError(
-            f"{file} is no image that is known under profile {ledger.profile}: its SHA-256 is"
+            f"{str(file)!r} is no image that is known under profile {ledger.profile}: its SHA-256 is"
             f" {digest}, looked for in the ledger, {', '.join(dict.fromkeys(places.looked_at))}. It"
             " was changed, or is of another profile (WAN_PROFILE) or data folder (WAN_DATA_DIR)"
         )
@@ -153,6 +154,8 @@ def _of_file(file: Path, ledger: LedgerReader, places: Places) -> _Meaning:
 
 def _of_word(word: str, ledger: LedgerReader, places: Places) -> list[_Meaning]:
     """Everything that the word may mean."""
+    if not is_clean(word):  # a shell passes on what is no UTF-8
+        return []
     found: list[_Meaning] = []
     planned = places.planned(pc.field("prompt_id") == word)
     released = places.released("prompt_id", [word], planned)

@@ -158,7 +158,7 @@ def test_an_exported_file_with_other_bytes_is_found_by_the_exports_index(
 
 
 @pytest.mark.parametrize(
-    "word", ["nobody", "abcdef0123", "ab", "", "x" * 5000, "a\0b", "kite%", "_____"]
+    "word", ["nobody", "abcdef0123", "ab", "", "x" * 5000, "a\0b", "kite%", "_____", "\udcff"]
 )
 def test_what_is_not_known_is_said_with_what_was_looked_at(shop: Workshop, word: str) -> None:
     """And what can be given."""
