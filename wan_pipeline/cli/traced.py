@@ -13,6 +13,7 @@ from rich.table import Table
 from wan_pipeline.cli.console import usd
 from wan_pipeline.cli.purchases import history_table, moment, money_of
 from wan_pipeline.cli.screen import printable, warn
+from wan_pipeline.ledger.states import ImageState
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -96,7 +97,7 @@ def _purchase_in_words(purchase: Purchase) -> str:
 def _images_table(story: RequestStory, image_ids: Collection[str]) -> Table:
     table = Table(title="images", title_justify="left", header_style="bold")
     for heading in ("image", "attempt", "index", "state", "bytes", "size", "file or problem"):
-        table.add_column(heading, overflow="fold")
+        table.add_column(heading, overflow="fold", no_wrap=heading != "file or problem")
     for each in story.images:
         told = (
             (each.image_id or "")[:ID_DIGITS],
@@ -105,7 +106,7 @@ def _images_table(story: RequestStory, image_ids: Collection[str]) -> Table:
             each.state.value,
             "" if each.bytes is None else f"{each.bytes:,}",
             f"{each.width}*{each.height}" if each.width else "",
-            each.path or each.problem or "",
+            (each.path if each.state is ImageState.STORED else each.problem) or each.path or "",
         )
         asked_for = each.image_id is not None and each.image_id in image_ids
         table.add_row(*map(printable, told), style="bold" if asked_for else None)

@@ -114,6 +114,22 @@ def test_verify_tells_a_whole_one_and_a_damaged_one(folder: Folder) -> None:
     assert folder.wan("release", "verify", "--expect", manifest).exit_code == ExitCode.USAGE
 
 
+def test_list_tells_a_damaged_manifest(folder: Folder) -> None:
+    """And lists the others."""
+    path = folder.path / "emulator/releases/toys/v1/manifest.json"
+    data = path.read_bytes()
+    path.chmod(0o644)
+    path.write_bytes(data.replace(b"kites", b"kitez", 1))
+    try:
+        done = folder.wan("release", "list")
+        listed = folder.wan("release", "list", "--json")
+    finally:
+        path.write_bytes(data)
+    assert done.exit_code == listed.exit_code == ExitCode.INCOMPLETE
+    assert "manifest.json was changed" in done.stdout
+    assert ["problem" in each for each in json.loads(listed.stdout)] == [True, False]
+
+
 def test_diff(folder: Folder) -> None:
     """In words and as JSON."""
     found = told(folder, "release", "diff", "toys@v1", "toys")

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 __all__ = ["PlannedSet", "SetSource", "image_rows", "read_planned"]
 
-BATCH_ROWS = 16_384
+BATCH_ROWS = 8_192
 CHUNK = 2_000  # requests whose purchases are in memory at once
 
 
