@@ -23,6 +23,7 @@ from wan_pipeline.defs.checks import checks
 from wan_pipeline.defs.money_checks import money_checks
 from wan_pipeline.defs.progress import ProgressSink
 from wan_pipeline.defs.quality_checks import quality_checks
+from wan_pipeline.defs.release_checks import release_checks
 from wan_pipeline.defs.resources import WanResource
 from wan_pipeline.settings import Settings
 
@@ -43,7 +44,7 @@ def build_defs(
     """
     return dg.Definitions(
         assets=[prompts, plan, images, image_metadata, quality, gallery, spend, release, exports],
-        asset_checks=[*checks, *quality_checks, *money_checks],
+        asset_checks=[*checks, *quality_checks, *money_checks, *release_checks],
         jobs=jobs,
         schedules=schedules,
         sensors=[
