@@ -5,23 +5,18 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-import re
 from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from html.parser import HTMLParser
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
 import pytest
 
 from wan_pipeline.report import gallery
-from wan_pipeline.report.gallery import (
-    AbsentRequest,
-    GalleryRow,
-    GallerySummary,
-    write_gallery,
-)
+from wan_pipeline.report.gallery import GallerySummary, write_gallery
+from wan_pipeline.report.items import AbsentRequest, GalleryRow, ImageQuality, Outcome
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -81,10 +76,15 @@ class Page(HTMLParser):
         )
 
     @property
-    def data(self) -> list[dict[str, object]]:
-        """The embedded details."""
+    def data(self) -> dict[str, Any]:
+        """The embedded data."""
         ((_, text),) = [script for script in self.scripts if script[0] == "application/json"]
         return json.loads(text)
+
+    def column(self, name: str) -> list[Any]:
+        """One value per item."""
+        column = self.data["columns"][name]
+        return column if isinstance(column, list) else [column["v"][code] for code in column["c"]]
 
 
 ROW = GalleryRow(
@@ -136,10 +136,13 @@ def test_card_shows_what_was_bought(tmp_path: Path) -> None:
     text = " ".join(page.texts)
     for expected in (ROW.prompt, "42", "1280×1280", "$0.03", "animals", "a-profile", "complete"):
         assert expected in text
-    (details,) = page.data
-    assert details["negative"] == "blurry"
-    assert details["columns"] == [["category", "Animals"], ["w", "1.5"]]
-    assert details["imageId"] == ROW.image_id
+    (prompt,) = page.data["prompts"]
+    assert prompt["negative"] == "blurry"
+    assert prompt["columns"] == [["category", "Animals"], ["w", "1.5"]]
+    assert page.column("image") == [ROW.image_id]
+    assert page.column("seed") == ["42"]
+    (image,) = page.attributes("alt")[:1]
+    assert image == f"{ROW.prompt}, seed 42"
 
 
 @pytest.mark.parametrize("text", HOSTILE)
@@ -154,6 +157,12 @@ def test_foreign_text_is_shown_never_run(tmp_path: Path, text: str) -> None:
             prompt_id=words,
             seed_source=words,
             size=words,
+            model=words,
+            actual_prompt=words,
+            task_id=words,
+            run_id=words,
+            format=words,
+            quality=ImageQuality(flags=[words], near_duplicate_group=words, phash=words),
             prompt_columns={words: words, "nested": {words: [words]}},
         )
         absent = AbsentRequest(
@@ -168,7 +177,7 @@ def test_foreign_text_is_shown_never_run(tmp_path: Path, text: str) -> None:
     shape = [(tag, sorted(attrs)) for tag, attrs in harmless.elements]
     assert [(tag, sorted(attrs)) for tag, attrs in hostile.elements] == shape
     shown = text.replace("\ud800", "?")
-    assert hostile.data[0]["negative"] == shown
+    assert [each["negative"] for each in hostile.data["prompts"]] == [shown, ""]
     assert len(hostile.scripts) == 2
 
 
@@ -282,11 +291,28 @@ def test_wrong_size_place_and_missing_preview_are_marked(tmp_path: Path) -> None
 
 def test_page_is_bounded_and_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Beyond the bound images are counted, not shown."""
-    monkeypatch.setattr(gallery, "MAX_CARDS", 3)
+    monkeypatch.setattr(gallery, "MAX_IMAGES", 3)
     report = write_gallery([ROW] * 5, out_dir=tmp_path, data_root=tmp_path, summary=SUMMARY)
     page = Page(report.path.read_text("utf-8"))
-    assert (report.images, report.left_out, page.count("article", "card")) == (3, 2, 3)
+    assert (report.images, report.left_out, len(page.column("image"))) == (3, 2, 3)
     assert "2 further images" in " ".join(page.texts)
+
+
+def test_only_the_first_images_are_elements(tmp_path: Path) -> None:
+    """The others are data: one line says so to who has scripts off, and bytes stay few."""
+    rows = [
+        replace(ROW, image_id=f"{number:064x}", path=f"images/{number:064x}.png")
+        for number in range(1000)
+    ]
+    source, page = written(tmp_path, rows)
+    assert page.count("article", "card") == gallery.FIRST
+    assert f"the first {gallery.FIRST} of 1,000 images" in " ".join(page.texts)
+    assert (len(source) - len(written(tmp_path, rows[:500])[0])) / 500 < 200
+    links = [
+        link.replace(" ", image)
+        for link, image in zip(page.column("path"), page.column("image"), strict=True)
+    ]
+    assert links == [f"../../{row.path}" for row in rows]
 
 
 def test_same_content_is_the_same_page(tmp_path: Path) -> None:
@@ -294,13 +320,41 @@ def test_same_content_is_the_same_page(tmp_path: Path) -> None:
     assert written(tmp_path, [ROW])[0] == written(tmp_path, [ROW])[0]
 
 
-def test_size_choice_is_offered_when_there_is_one(tmp_path: Path) -> None:
-    """One size needs no choice; several are listed with their counts, the largest first."""
-    assert written(tmp_path, [ROW])[1].count("option") == 0
-    wide = replace(ROW, size="1696*960", width=1696, height=960)
-    source, page = written(tmp_path, [ROW, wide, wide])
-    assert page.count("option") == 3
-    assert re.search(r"1696×960 \(2\).*1280×1280 \(1\)", source, re.DOTALL)
+def test_requests_without_image_are_items_too(tmp_path: Path) -> None:
+    """With what was asked for, so that they stand beside the images of their prompt."""
+    absent = AbsentRequest(
+        request_id="f" * 64,
+        prompt_id=ROW.prompt_id,
+        prompt=ROW.prompt,
+        negative_prompt=ROW.negative_prompt,
+        state="planned",
+        reason="not bought yet",
+        outcome=Outcome.WAITING,
+        size="1696*960",
+        seed=7,
+    )
+    _, page = written(tmp_path, [ROW], replace(SUMMARY, absent=[absent]))
+    assert page.column("prompt") == [0, 0]
+    assert page.column("outcome") == ["stored", "waiting"]
+    assert page.column("image") == [ROW.image_id, None]
+    assert page.column("reason") == [None, "not bought yet"]
+
+
+def test_what_was_measured_is_told(tmp_path: Path) -> None:
+    """Flags, groups and hashes, where there are any."""
+    quality = ImageQuality(
+        flags=["blank", "near_duplicate"],
+        near_duplicates=2,
+        near_duplicate_group="g",
+        nearest=3,
+        phash="0" * 16,
+        contrast=1.234,
+    )
+    _, page = written(tmp_path, [replace(ROW, quality=quality), ROW])
+    assert page.column("flags") == ["blank near_duplicate", None]
+    assert page.column("group") == ["g", None]
+    assert page.column("nearest") == [3, None]
+    assert page.column("contrast") == [1.2, None]
 
 
 @pytest.mark.parametrize(
@@ -317,4 +371,4 @@ def test_size_choice_is_offered_when_there_is_one(tmp_path: Path) -> None:
 def test_money_is_exact_and_readable(tmp_path: Path, amount: str, shown: str) -> None:
     """No float on the way: every digit that counts, none that does not."""
     _, page = written(tmp_path, [replace(ROW, cost_usd=Decimal(amount))])
-    assert page.data[0]["cost"] == shown
+    assert page.column("cost") == [shown]

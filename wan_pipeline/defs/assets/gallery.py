@@ -1,6 +1,7 @@
 """The `gallery` asset."""
 
 import hashlib
+import json
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import fields
@@ -17,8 +18,10 @@ from wan_pipeline.defs.partitions import prompt_sets
 from wan_pipeline.defs.resources import WanResource
 from wan_pipeline.generation.planning import UnfinishedRequest, standing_of, unfinished_of
 from wan_pipeline.ledger.states import PurchaseState
+from wan_pipeline.prompts.expand import PlannedRequest
 from wan_pipeline.prompts.plan_table import REQUESTS_FILE, iter_requests
-from wan_pipeline.report.gallery import AbsentRequest, GalleryRow, GallerySummary, write_gallery
+from wan_pipeline.report.gallery import GallerySummary, write_gallery
+from wan_pipeline.report.items import AbsentRequest, GalleryRow, Outcome
 from wan_pipeline.report.rows import gallery_rows
 
 __all__ = ["gallery"]
@@ -47,13 +50,17 @@ def gallery(context: dg.AssetExecutionContext, wan: WanResource) -> dg.Materiali
     """
     prompt_set, layout = context.partition_key, wan.layout
     requests = layout.tables(prompt_set) / REQUESTS_FILE
+    measured = (layout.quality(prompt_set), layout.quality_pairs(prompt_set))
     rows, not_shown = gallery_rows(
-        layout.metadata(prompt_set), data_root=layout.root, thumbnails=layout.thumbnails
+        layout.metadata(prompt_set),
+        data_root=layout.root,
+        thumbnails=layout.thumbnails,
+        quality=measured[0],
+        pairs=measured[1],
     )
     with wan.ledger() as ledger:
         standing = standing_of(requests, ledger)
         absent = unfinished_of(requests, ledger)
-    prompts = {row.request_id: row.request.prompt for row in iter_requests(requests)}
     report = write_gallery(
         rows,
         out_dir=layout.gallery(prompt_set),
@@ -69,11 +76,11 @@ def gallery(context: dg.AssetExecutionContext, wan: WanResource) -> dg.Materiali
             missing=standing.lost,
             cost_usd=sum((row.cost_usd for row in rows), Decimal(0)),
             created=datetime.now(UTC),
-            absent=[_absent(request, prompts[request.request_id]) for request in absent],
+            absent=_absent(absent, requests),
         ),
     )
     return dg.MaterializeResult(
-        data_version=_data_version(layout.metadata(prompt_set), absent),
+        data_version=_data_version((layout.metadata(prompt_set), *measured), absent),
         metadata={
             "dagster/row_count": report.images,
             "dagster/column_schema": ui.column_schema(COLUMNS),
@@ -87,19 +94,45 @@ def gallery(context: dg.AssetExecutionContext, wan: WanResource) -> dg.Materiali
     )
 
 
-def _data_version(metadata: Path, absent: Sequence[UnfinishedRequest]) -> dg.DataVersion:
+def _data_version(tables: Sequence[Path], absent: Sequence[UnfinishedRequest]) -> dg.DataVersion:
     """A hash of what the page shows, but for the time at which it was made."""
-    digest = hashlib.sha256(metadata.read_bytes())
+    digest = hashlib.sha256()
+    for table in tables:
+        digest.update(hashlib.sha256(table.read_bytes() if table.exists() else b"").digest())
     for request in absent:
         digest.update(f"{request.request_id} {request.state} {request.reason}\n".encode())
     return dg.DataVersion(digest.hexdigest())
 
 
-def _absent(request: UnfinishedRequest, prompt: str) -> AbsentRequest:
+def _absent(unfinished: Sequence[UnfinishedRequest], requests: Path) -> list[AbsentRequest]:
+    """The same with what was, or would have been, asked for."""
+    wanted = {request.request_id for request in unfinished}
+    planned = {row.request_id: row for row in iter_requests(requests) if row.request_id in wanted}
+    return [_absent_request(request, planned[request.request_id]) for request in unfinished]
+
+
+def _absent_request(request: UnfinishedRequest, planned: PlannedRequest) -> AbsentRequest:
+    asked = planned.request
     return AbsentRequest(
         request_id=request.request_id,
         prompt_id=request.prompt_id,
-        prompt=prompt,
+        prompt=asked.prompt,
         state=request.state,
         reason=request.reason,
+        outcome=_outcome(request.state),
+        negative_prompt=asked.negative_prompt,
+        size=asked.size,
+        seed=asked.seed,
+        seed_source=planned.seed_source,
+        n=asked.n,
+        replica=planned.replica,
+        model=asked.model,
+        prompt_columns=json.loads(planned.prompt_columns),
     )
+
+
+def _outcome(state: str) -> Outcome:
+    if state in FAILED:
+        return Outcome.FAILED
+    by_name = {"unknown": Outcome.UNKNOWN, "lost": Outcome.LOST}
+    return by_name.get(state, Outcome.WAITING)
