@@ -1,4 +1,4 @@
-"""One browser for all tests of pages."""
+"""One browser and one small gallery for all tests of pages."""
 
 from __future__ import annotations
 
@@ -8,8 +8,13 @@ from typing import TYPE_CHECKING
 import pytest
 from playwright.sync_api import Browser, sync_playwright
 
+from wan_pipeline_tests.browser.gallery_fixture import rows, small_gallery
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
+
+    from wan_pipeline.report.items import GalleryRow
 
 ARGUMENTS = (
     "--no-sandbox",
@@ -20,6 +25,19 @@ ARGUMENTS = (
     "--disable-component-update",
     "--disable-sync",
 )
+
+
+@pytest.fixture(scope="package")
+def stored(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[GalleryRow], Path]:
+    """Rows of 18 images, and the folder where they lie."""
+    data = tmp_path_factory.mktemp("data")
+    return rows(data), data
+
+
+@pytest.fixture(scope="package")
+def gallery_url(stored: tuple[list[GalleryRow], Path]) -> str:
+    """The file URL of a gallery of them, one request absent."""
+    return small_gallery(*stored)
 
 
 @pytest.fixture(scope="package")

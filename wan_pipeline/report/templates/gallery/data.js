@@ -34,7 +34,7 @@ for (const family of families.values()) {
   family.sort(
     (a, b) =>
       b.stored - a.stored ||
-      (a.size < b.size ? -1 : a.size > b.size ? 1 : 0) ||
+      a.size.localeCompare(b.size, "en", { numeric: true }) ||
       a.replica - b.replica ||
       Number(a.seed) - Number(b.seed) ||
       (a.index ?? 0) - (b.index ?? 0),
