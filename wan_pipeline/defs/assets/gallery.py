@@ -17,12 +17,16 @@ from wan_pipeline.defs import ui
 from wan_pipeline.defs.partitions import prompt_sets
 from wan_pipeline.defs.resources import WanResource
 from wan_pipeline.generation.planning import UnfinishedRequest, standing_of, unfinished_of
+from wan_pipeline.ledger.bought import bought_by
+from wan_pipeline.ledger.snapshot import snapshot
 from wan_pipeline.ledger.states import PurchaseState
 from wan_pipeline.prompts.expand import PlannedRequest
 from wan_pipeline.prompts.plan_table import REQUESTS_FILE, iter_requests
 from wan_pipeline.report.gallery import GallerySummary, write_gallery
 from wan_pipeline.report.items import AbsentRequest, GalleryRow, Outcome
 from wan_pipeline.report.rows import gallery_rows
+from wan_pipeline.report.run_history import read_history
+from wan_pipeline.report.run_report import write_run_report
 
 __all__ = ["gallery"]
 
@@ -36,7 +40,7 @@ LINEAGE = ui.same_columns(COLUMNS, source="image_metadata", origin=METADATA)
     deps=["image_metadata"],
     partitions_def=prompt_sets,
     group_name="dataset",
-    kinds={"jinja", "html"},
+    kinds={"jinja", "html", "matplotlib"},
     owners=["team:wan-pipeline"],
     code_version="1",
     automation_condition=dg.AutomationCondition.eager(),
@@ -44,9 +48,11 @@ LINEAGE = ui.same_columns(COLUMNS, source="image_metadata", origin=METADATA)
 def gallery(context: dg.AssetExecutionContext, wan: WanResource) -> dg.MaterializeResult:
     """A static HTML page that shows every image of the prompt set.
 
-    Opens from disk with no network and no server: thumbnails, prompt, seed, size and cost, a
-    filter by text, links to the full images, and a list of what is not there and why. Free to
-    build; follows `image_metadata` by itself once its automation is switched on.
+    Opens from disk with no network and no server: thousands of images by size, seed, outcome,
+    flag and your own columns, the pictures of one prompt side by side, groups of near duplicates,
+    and what is not there and why. Beside it lies a report about the set's runs: cost, outcomes and
+    latency over time. Free to build; follows `image_metadata` by itself once its automation is
+    switched on.
     """
     prompt_set, layout = context.partition_key, wan.layout
     requests = layout.tables(prompt_set) / REQUESTS_FILE
@@ -61,9 +67,20 @@ def gallery(context: dg.AssetExecutionContext, wan: WanResource) -> dg.Materiali
     with wan.ledger() as ledger:
         standing = standing_of(requests, ledger)
         absent = unfinished_of(requests, ledger)
+        with snapshot(ledger) as view:
+            bought = bought_by(view, prompt_set)
+    now, folder = datetime.now(UTC), layout.gallery(prompt_set)
+    # The gallery's page is written last: what it links to is there.
+    runs = write_run_report(
+        read_history(bought),
+        prompt_set=prompt_set,
+        profile=wan.profile,
+        created=now,
+        out_dir=folder,
+    )
     report = write_gallery(
         rows,
-        out_dir=layout.gallery(prompt_set),
+        out_dir=folder,
         data_root=layout.root,
         summary=GallerySummary(
             prompt_set=prompt_set,
@@ -75,12 +92,13 @@ def gallery(context: dg.AssetExecutionContext, wan: WanResource) -> dg.Materiali
             unknown=standing.unknown,
             missing=standing.lost,
             cost_usd=sum((row.cost_usd for row in rows), Decimal(0)),
-            created=datetime.now(UTC),
+            created=now,
             absent=_absent(absent, requests),
+            report=runs.path.name,
         ),
     )
     return dg.MaterializeResult(
-        data_version=_data_version((layout.metadata(prompt_set), *measured), absent),
+        data_version=_data_version((layout.metadata(prompt_set), *measured), absent, bought),
         metadata={
             "dagster/row_count": report.images,
             "dagster/column_schema": ui.column_schema(COLUMNS),
@@ -88,19 +106,24 @@ def gallery(context: dg.AssetExecutionContext, wan: WanResource) -> dg.Materiali
             "page": dg.MetadataValue.path(str(report.path)),
             "open": dg.MetadataValue.url(report.path.as_uri()),
             "page_bytes": report.bytes,
+            "runs": dg.MetadataValue.path(str(runs.path)),
             "thumbnails_failed": len(not_shown),
             "cost_usd": ui.money(sum((row.cost_usd for row in rows), Decimal(0))),
         },
     )
 
 
-def _data_version(tables: Sequence[Path], absent: Sequence[UnfinishedRequest]) -> dg.DataVersion:
-    """A hash of what the page shows, but for the time at which it was made."""
+def _data_version(
+    tables: Sequence[Path], absent: Sequence[UnfinishedRequest], bought: pa.Table
+) -> dg.DataVersion:
+    """A hash of what the pages show, but for the time at which they were made."""
     digest = hashlib.sha256()
     for table in tables:
         digest.update(hashlib.sha256(table.read_bytes() if table.exists() else b"").digest())
     for request in absent:
         digest.update(f"{request.request_id} {request.state} {request.reason}\n".encode())
+    for batch in bought.to_batches():
+        digest.update(repr(batch.to_pydict()).encode())
     return dg.DataVersion(digest.hexdigest())
 
 
