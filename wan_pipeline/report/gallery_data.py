@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
-    from wan_pipeline.report.facets import Item
+    from wan_pipeline.report.facets import Facet, Item
 
 __all__ = ["gallery_data", "json_for_html", "relative_link"]
 
@@ -37,7 +37,8 @@ def gallery_data(items: Sequence[Item], *, out_dir: Path, data_root: Path) -> di
 
     Returns:
         ``prompts``, the distinct ones; ``columns``, each either a list with one value per item or
-        ``{"v": distinct values, "c": one number per item}``; ``facets``.
+        ``{"v": distinct values, "c": one number per item}``; ``facets``, whose codes are one number
+        where every item has the same, else a number or a list of them per item.
     """
     prompts, numbers = _prompts(items)
     columns: dict[str, Any] = {
@@ -57,7 +58,7 @@ def gallery_data(items: Sequence[Item], *, out_dir: Path, data_root: Path) -> di
                 "key": each.key,
                 "label": each.label,
                 "values": list(each.values),
-                "codes": [codes[0] if len(codes) == 1 else list(codes) for codes in each.codes],
+                "codes": _codes(each),
                 "shown": each.shown,
                 "own": each.own,
             }
@@ -108,6 +109,11 @@ def _column(values: Sequence[Any]) -> Any:
     if len(number) > len(values) / 2:
         return list(values)
     return {"v": list(number), "c": [number[value] for value in values]}
+
+
+def _codes(facet: Facet) -> Any:
+    codes = [each[0] if len(each) == 1 else list(each) for each in facet.codes]
+    return codes if facet.shown or not codes else codes[0]
 
 
 def _link(item: Item, name: str, *, out_dir: Path, data_root: Path) -> str | None:

@@ -11,8 +11,11 @@ const PINS = {
   group: (item) => item.group,
 };
 
+// One number for all items where none has another value.
+const codeOf = (facet, item) =>
+  Array.isArray(facet.codes) ? facet.codes[item.place] : facet.codes;
 const has = (facet, item) => {
-  const code = facet.codes[item.place];
+  const code = codeOf(facet, item);
   return Array.isArray(code)
     ? code.some((each) => facet.chosen.has(each))
     : facet.chosen.has(code);
@@ -32,7 +35,9 @@ const choose = () => {
     const against = active.filter((facet) => !has(facet, item));
     if (against.length > 1) return false;
     for (const facet of against.length ? against : facets) {
-      for (const code of [facet.codes[item.place]].flat()) {
+      if (!facet.shown && !facet.chosen.size) continue;
+      const codes = codeOf(facet, item);
+      for (const code of Array.isArray(codes) ? codes : [codes]) {
         facet.counts.set(code, (facet.counts.get(code) ?? 0) + 1);
       }
     }

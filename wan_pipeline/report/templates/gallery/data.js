@@ -6,44 +6,73 @@ const NONE = -1;
 const OTHER = -2;
 const MOST_TALL = 1.8;
 
-const columns = Object.entries(told.columns).map(([name, column]) => [
-  name,
-  Array.isArray(column) ? column : column.c.map((number) => column.v[number]),
-]);
-const items = told.columns.prompt.map((_, place) => {
-  const item = { place };
-  for (const [name, values] of columns) item[name] = values[place];
-  item.prompt = told.prompts[item.prompt];
-  item.href = item.path?.replaceAll(" ", item.image);
-  item.thumbHref = item.thumb?.replaceAll(" ", item.image);
-  item.stored = item.outcome === "stored";
-  // Of what was asked for where nothing was received.
-  const [width, height] = item.stored ? [item.width, item.height] : item.size.split("*").map(Number);
-  item.tallness = Math.min(height / Math.max(width, 1), MOST_TALL) || 1;
-  return item;
-});
+// Values stay in their columns; an item only knows its place in them.
+class Item {
+  constructor(place) {
+    this.place = place;
+  }
+  get prompt() {
+    return told.prompts[told.columns.prompt[this.place]];
+  }
+  get href() {
+    return this.path?.replaceAll(" ", this.image);
+  }
+  get thumbHref() {
+    return this.thumb?.replaceAll(" ", this.image);
+  }
+  get stored() {
+    return this.outcome === "stored";
+  }
+  get tallness() {
+    // Of what was asked for where nothing was received.
+    const [width, height] = this.stored
+      ? [this.width, this.height]
+      : this.size.split("*").map(Number);
+    return Math.min(height / Math.max(width, 1), MOST_TALL) || 1;
+  }
+}
+for (const [name, column] of Object.entries(told.columns)) {
+  if (name === "prompt") continue;
+  const get = Array.isArray(column)
+    ? function () {
+        return column[this.place];
+      }
+    : function () {
+        return column.v[column.c[this.place]];
+      };
+  Object.defineProperty(Item.prototype, name, { get });
+}
+const items = told.columns.prompt.map((_, place) => new Item(place));
 const storedCount = items.filter((item) => item.stored).length;
 
-// Side by side in an order that compares: by size, then seed.
 const families = new Map();
 for (const item of items) {
   if (!families.has(item.prompt)) families.set(item.prompt, []);
   families.get(item.prompt).push(item);
 }
-for (const family of families.values()) {
-  family.sort(
-    (a, b) =>
-      b.stored - a.stored ||
-      a.size.localeCompare(b.size, "en", { numeric: true }) ||
-      a.replica - b.replica ||
-      Number(a.seed) - Number(b.seed) ||
-      (a.index ?? 0) - (b.index ?? 0),
-  );
-}
+// Side by side in an order that compares: by size, then seed; sorted when first looked at.
+const inOrder = new Set();
+const bySize = new Intl.Collator("en", { numeric: true });
+const familyOf = (prompt) => {
+  const family = families.get(prompt);
+  if (!inOrder.has(prompt)) {
+    inOrder.add(prompt);
+    family.sort(
+      (a, b) =>
+        b.stored - a.stored ||
+        bySize.compare(a.size, b.size) ||
+        a.replica - b.replica ||
+        Number(a.seed) - Number(b.seed) ||
+        (a.index ?? 0) - (b.index ?? 0),
+    );
+  }
+  return family;
+};
 
 const fold = (text) => text.normalize("NFKC").toLowerCase().replaceAll("*", "×");
 const pretty = (text) => String(text).replaceAll("*", "×");
-const count = (number) => number.toLocaleString("en");
+const grouped = new Intl.NumberFormat("en");
+const count = (number) => grouped.format(number);
 const many = (number, one, more = `${one}s`) => `${count(number)} ${number === 1 ? one : more}`;
 
 const texts = new Map();

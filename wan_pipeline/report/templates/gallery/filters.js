@@ -9,7 +9,7 @@ const valueText = (facet, code) => {
   return facet.own ? facet.values[code] : pretty(facet.values[code]).replaceAll("_", " ");
 };
 const codesOf = (facet) => {
-  const found = new Set(facet.codes.flat());
+  const found = new Set([facet.codes].flat(2));
   const codes = facet.values.map((_, code) => code);
   if (found.has(OTHER)) codes.push(OTHER);
   if (found.has(NONE)) codes.push(NONE);

@@ -54,7 +54,8 @@ const inSections = (sections, { width, gap }, caption) => {
 const byPrompt = () => {
   const chosen = new Set(visible);
   const sections = [];
-  for (const [prompt, family] of families) {
+  for (const prompt of families.keys()) {
+    const family = familyOf(prompt);
     const shown = family.filter((item) => chosen.has(item));
     if (shown.length) sections.push({ prompt, items: shown, of: family.length, brief: true });
   }

@@ -78,7 +78,7 @@ const fieldsOf = (item) => {
 };
 
 const drawSiblings = (item) => {
-  const family = families.get(item.prompt);
+  const family = familyOf(item.prompt);
   byId("siblings").hidden = family.length < 2;
   const strip = family.slice(0, SIBLINGS).map((each) => {
     const name = each.stored ? `seed ${each.seed}, ${pretty(each.size)}` : each.state;
