@@ -147,10 +147,16 @@ def test_a_phone_has_everything(browser: Browser, gallery_url: str) -> None:
 
 def test_paper_has_no_controls(page: Page) -> None:
     """And no card is cut in two or lies on another."""
+    page.evaluate("dispatchEvent(new Event('beforeprint'))")
     page.emulate_media(media="print")
     expect(page.locator("#bar")).to_be_hidden()
     expect(page.locator("#facets")).to_be_hidden()
-    assert page.locator(".card").first.evaluate("e => getComputedStyle(e).position") == "static"
+    expect(page.locator(".card")).to_have_count(19)
+    below = page.locator(".card").evaluate_all(
+        """all => all.map((card) => card.querySelector('.caption').getBoundingClientRect().top
+          - card.querySelector('.picture').getBoundingClientRect().bottom)"""
+    )
+    assert [round(each) for each in below] == [0] * 19
 
 
 def test_five_thousand_images_are_a_few_elements(

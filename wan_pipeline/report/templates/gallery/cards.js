@@ -1,5 +1,7 @@
 // ---- drawing: only what is in view, and a screen before and after it, is in the document ----
 const drawn = new Map(); // element by box
+const PRINTED = 200;
+let printing = false;
 
 const make = (tag, className = "", text = null, attributes = {}) => {
   const element = document.createElement(tag);
@@ -101,9 +103,9 @@ const draw = () => {
   const screen = document.documentElement.clientHeight;
   const inView = ({ y, height }) => y < top + 2 * screen && y + height > top - screen;
   // What has the focus stays, else the keyboard would lose its place.
-  const wanted = boxes.filter(
-    (box) => inView(box) || drawn.get(box)?.contains(document.activeElement),
-  );
+  const wanted = printing
+    ? boxes.slice(0, PRINTED)
+    : boxes.filter((box) => inView(box) || drawn.get(box)?.contains(document.activeElement));
   const kept = new Set(wanted);
   for (const [box, element] of drawn) {
     if (!kept.has(box)) {

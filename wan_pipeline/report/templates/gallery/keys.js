@@ -116,6 +116,14 @@ const soon = () => {
   });
 };
 addEventListener("scroll", soon, { passive: true });
+for (const [name, now] of [["beforeprint", true], ["afterprint", false]]) {
+  addEventListener(name, () => {
+    printing = now;
+    byId("printed").textContent =
+      order.length > PRINTED ? `The first ${PRINTED} of ${count(order.length)}.` : "";
+    draw();
+  });
+}
 let width = 0;
 new ResizeObserver(() => {
   if (grid.clientWidth === width) return soon();
