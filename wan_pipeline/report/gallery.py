@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 __all__ = ["MAX_IMAGES", "GalleryReport", "GallerySummary", "write_gallery"]
 
 MAX_IMAGES = 20_000
-"""Most images one page shows, 5 MB of it. The page says what it left out."""
+"""Most images one page shows; the page, of 7 MB then, says what it left out."""
 
 FIRST = 48
 """Images that are there before the script runs, and without it."""

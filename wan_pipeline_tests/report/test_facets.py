@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from wan_pipeline.report.facets import MAX_COLUMNS, MAX_VALUES, NONE, OTHER, Facet, facets
 from wan_pipeline.report.items import AbsentRequest, ImageQuality, Outcome
-from wan_pipeline_tests.report.test_gallery import ROW
+from wan_pipeline_tests.report.gallery_page import ROW
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import json
 from dataclasses import replace
-from datetime import UTC, datetime
 from decimal import Decimal
-from html.parser import HTMLParser
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
 import pytest
 
 from wan_pipeline.report import gallery
-from wan_pipeline.report.gallery import GallerySummary, write_gallery
-from wan_pipeline.report.items import AbsentRequest, GalleryRow, ImageQuality, Outcome
+from wan_pipeline.report.gallery import write_gallery
+from wan_pipeline.report.items import AbsentRequest, ImageQuality
+from wan_pipeline_tests.report.gallery_page import ROW, SUMMARY, Page, written
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -31,103 +29,6 @@ HOSTILE = (
     "&lt;b&gt; \u2028 \u2029 \x00 \ud800",
     "https://evil.example/x.js",
 )
-
-
-class Page(HTMLParser):
-    """A page's elements, attributes and scripts, as a browser's parser would find them."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__(convert_charrefs=True)
-        self.elements: list[tuple[str, dict[str, str]]] = []
-        self.texts: list[str] = []
-        self.scripts: list[tuple[str, str]] = []
-        self._script_type: str | None = None
-        self.feed(text)
-        self.close()
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        """Collect an element."""
-        attributes = {name: value or "" for name, value in attrs}
-        self.elements.append((tag, attributes))
-        if tag == "script":
-            self._script_type = attributes.get("type", "")
-
-    def handle_endtag(self, tag: str) -> None:
-        """Leave a script."""
-        if tag == "script":
-            self._script_type = None
-
-    def handle_data(self, data: str) -> None:
-        """Collect text, scripts apart."""
-        if self._script_type is None:
-            self.texts.append(data)
-        else:
-            self.scripts.append((self._script_type, data))
-
-    def attributes(self, *names: str) -> list[str]:
-        """Return the values of these attributes, over all elements."""
-        return [value for _, attrs in self.elements for key, value in attrs.items() if key in names]
-
-    def count(self, tag: str, class_name: str = "") -> int:
-        """Return how many elements have this tag and class."""
-        return sum(
-            name == tag and (not class_name or class_name in attrs.get("class", "").split())
-            for name, attrs in self.elements
-        )
-
-    @property
-    def data(self) -> dict[str, Any]:
-        """The embedded data."""
-        ((_, text),) = [script for script in self.scripts if script[0] == "application/json"]
-        return json.loads(text)
-
-    def column(self, name: str) -> list[Any]:
-        """One value per item."""
-        column = self.data["columns"][name]
-        return column if isinstance(column, list) else [column["v"][code] for code in column["c"]]
-
-
-ROW = GalleryRow(
-    request_id="1" * 64,
-    image_id="2" * 64,
-    prompt_id="p-1",
-    prompt="A red fox in the snow, 雪中的狐狸",
-    negative_prompt="blurry",
-    size="1280*1280",
-    width=1280,
-    height=1280,
-    seed=42,
-    seed_source="given",
-    n=1,
-    image_index=0,
-    cost_usd=Decimal("0.030000000"),
-    path="images/22/a.png",
-    thumb="thumbs/22/a.jpg",
-    size_matches=True,
-)
-SUMMARY = GallerySummary(
-    prompt_set="animals",
-    profile="a-profile",
-    images=1,
-    requests=1,
-    failed={},
-    unknown=0,
-    missing=0,
-    cost_usd=Decimal("0.030000000"),
-    created=datetime(2026, 11, 2, 3, 4, tzinfo=UTC),
-)
-
-
-def written(
-    tmp_path: Path, rows: list[GalleryRow], summary: GallerySummary = SUMMARY
-) -> tuple[str, Page]:
-    """Write a gallery and return its text, as source and as parsed."""
-    report = write_gallery(
-        rows, out_dir=tmp_path / "gallery" / "animals", data_root=tmp_path, summary=summary
-    )
-    source = report.path.read_text("utf-8")
-    assert len(source.encode()) == report.bytes
-    return source, Page(source)
 
 
 def test_card_shows_what_was_bought(tmp_path: Path) -> None:
@@ -298,63 +199,9 @@ def test_page_is_bounded_and_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert "2 further images" in " ".join(page.texts)
 
 
-def test_only_the_first_images_are_elements(tmp_path: Path) -> None:
-    """The others are data: one line says so to who has scripts off, and bytes stay few."""
-    rows = [
-        replace(ROW, image_id=f"{number:064x}", path=f"images/{number:064x}.png")
-        for number in range(1000)
-    ]
-    source, page = written(tmp_path, rows)
-    assert page.count("article", "card") == gallery.FIRST
-    assert f"the first {gallery.FIRST} of 1,000 images" in " ".join(page.texts)
-    assert (len(source) - len(written(tmp_path, rows[:500])[0])) / 500 < 200
-    links = [
-        link.replace(" ", image)
-        for link, image in zip(page.column("path"), page.column("image"), strict=True)
-    ]
-    assert links == [f"../../{row.path}" for row in rows]
-
-
 def test_same_content_is_the_same_page(tmp_path: Path) -> None:
     """Nothing on the page depends on when or how often it is written."""
     assert written(tmp_path, [ROW])[0] == written(tmp_path, [ROW])[0]
-
-
-def test_requests_without_image_are_items_too(tmp_path: Path) -> None:
-    """With what was asked for, so that they stand beside the images of their prompt."""
-    absent = AbsentRequest(
-        request_id="f" * 64,
-        prompt_id=ROW.prompt_id,
-        prompt=ROW.prompt,
-        negative_prompt=ROW.negative_prompt,
-        state="planned",
-        reason="not bought yet",
-        outcome=Outcome.WAITING,
-        size="1696*960",
-        seed=7,
-    )
-    _, page = written(tmp_path, [ROW], replace(SUMMARY, absent=[absent]))
-    assert page.column("prompt") == [0, 0]
-    assert page.column("outcome") == ["stored", "waiting"]
-    assert page.column("image") == [ROW.image_id, None]
-    assert page.column("reason") == [None, "not bought yet"]
-
-
-def test_what_was_measured_is_told(tmp_path: Path) -> None:
-    """Flags, groups and hashes, where there are any."""
-    quality = ImageQuality(
-        flags=["blank", "near_duplicate"],
-        near_duplicates=2,
-        near_duplicate_group="g",
-        nearest=3,
-        phash="0" * 16,
-        contrast=1.234,
-    )
-    _, page = written(tmp_path, [replace(ROW, quality=quality), ROW])
-    assert page.column("flags") == ["blank near_duplicate", None]
-    assert page.column("group") == ["g", None]
-    assert page.column("nearest") == [3, None]
-    assert page.column("contrast") == [1.2, None]
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from dataclasses import fields
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 import pyarrow as pa
@@ -16,7 +17,12 @@ from wan_pipeline.dataset.metadata import METADATA
 from wan_pipeline.defs import ui
 from wan_pipeline.defs.partitions import prompt_sets
 from wan_pipeline.defs.resources import WanResource
-from wan_pipeline.generation.planning import UnfinishedRequest, standing_of, unfinished_of
+from wan_pipeline.generation.planning import (
+    Standing,
+    UnfinishedRequest,
+    standing_of,
+    unfinished_of,
+)
 from wan_pipeline.ledger.bought import bought_by
 from wan_pipeline.ledger.snapshot import snapshot
 from wan_pipeline.ledger.states import PurchaseState
@@ -42,7 +48,7 @@ LINEAGE = ui.same_columns(COLUMNS, source="image_metadata", origin=METADATA)
     group_name="dataset",
     kinds={"jinja", "html", "matplotlib"},
     owners=["team:wan-pipeline"],
-    code_version="1",
+    code_version="2",
     automation_condition=dg.AutomationCondition.eager(),
 )
 def gallery(context: dg.AssetExecutionContext, wan: WanResource) -> dg.MaterializeResult:
@@ -70,6 +76,7 @@ def gallery(context: dg.AssetExecutionContext, wan: WanResource) -> dg.Materiali
         with snapshot(ledger) as view:
             bought = bought_by(view, prompt_set)
     now, folder = datetime.now(UTC), layout.gallery(prompt_set)
+    cost = sum((row.cost_usd for row in rows), Decimal(0))
     # The gallery's page is written last: what it links to is there.
     runs = write_run_report(
         read_history(bought),
@@ -86,12 +93,8 @@ def gallery(context: dg.AssetExecutionContext, wan: WanResource) -> dg.Materiali
             prompt_set=prompt_set,
             profile=wan.profile,
             images=len(rows),
-            requests=standing.requests,
-            failed=Counter(each.reason for each in absent if each.state in FAILED),
-            waiting={"not bought yet": standing.to_buy, "in flight": standing.in_flight},
-            unknown=standing.unknown,
-            missing=standing.lost,
-            cost_usd=sum((row.cost_usd for row in rows), Decimal(0)),
+            **_figures(standing, absent),
+            cost_usd=cost,
             created=now,
             absent=_absent(absent, requests),
             report=runs.path.name,
@@ -108,9 +111,20 @@ def gallery(context: dg.AssetExecutionContext, wan: WanResource) -> dg.Materiali
             "page_bytes": report.bytes,
             "runs": dg.MetadataValue.path(str(runs.path)),
             "thumbnails_failed": len(not_shown),
-            "cost_usd": ui.money(sum((row.cost_usd for row in rows), Decimal(0))),
+            "cost_usd": ui.money(cost),
         },
     )
+
+
+def _figures(standing: Standing, absent: Sequence[UnfinishedRequest]) -> dict[str, Any]:
+    """What became of the set's requests, in the words of the page."""
+    return {
+        "requests": standing.requests,
+        "failed": Counter(each.reason for each in absent if each.state in FAILED),
+        "waiting": {"not bought yet": standing.to_buy, "in flight": standing.in_flight},
+        "unknown": standing.unknown,
+        "missing": standing.lost,
+    }
 
 
 def _data_version(

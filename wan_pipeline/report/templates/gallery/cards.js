@@ -129,6 +129,7 @@ const draw = () => {
   }
 };
 const redraw = () => {
+  grid.setAttribute("role", state.view === "images" ? "feed" : "group");
   drawn.clear();
   grid.replaceChildren();
   layOut();

@@ -166,6 +166,12 @@ byId("show-group").addEventListener("click", () => leaveFor("groups", "group", s
 viewer.addEventListener("click", (event) => {
   if (event.target === viewer || event.target.className === "stage") hide();
 });
+// A browser may close it whatever the page says.
+viewer.addEventListener("close", () => {
+  if (!state.open) return;
+  state.open = null;
+  writeAddress();
+});
 // Escape by other ways than the keyboard, a phone's back gesture for example.
 viewer.addEventListener("cancel", (event) => {
   event.preventDefault();
