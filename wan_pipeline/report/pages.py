@@ -11,7 +11,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 if TYPE_CHECKING:
     from decimal import Decimal
 
-__all__ = ["asset", "environment", "markdown_text", "usd"]
+__all__ = ["asset", "environment", "markdown_text", "seconds", "usd"]
 
 _ASCII_PUNCTUATION = re.compile(r"[!-/:-@\[-`{-~]")
 
@@ -40,6 +40,11 @@ def usd(amount: Decimal) -> str:
     sign = "\N{MINUS SIGN}" if amount < 0 else ""
     whole, _, decimals = f"{abs(amount):f}".partition(".")
     return f"{sign}${int(whole):,}.{decimals.rstrip('0').ljust(2, '0')}"
+
+
+def seconds(value: float) -> str:
+    """Return seconds with three digits that count."""
+    return f"{value:,.0f} s" if value >= 100 else f"{value:.3g} s"
 
 
 def markdown_text(text: str) -> str:

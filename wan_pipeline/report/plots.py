@@ -1,4 +1,4 @@
-"""The plots of the spend page. Each takes figures and returns one SVG element.
+"""The plots of the pages about money and runs. Each takes figures and returns one SVG element.
 
 Floats will do here: exact amounts stand beside the plots. A plot has a bounded number of elements,
 however long the ledger is.
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from markupsafe import Markup
     from matplotlib.axes import Axes
 
-__all__ = ["bars_by_name", "histogram", "stacked_bars"]
+__all__ = ["bars_by_name", "histogram", "ranges", "stacked_bars"]
 
 MOST_BINS = 36
 ROW_HEIGHT = 29.0
@@ -38,14 +38,21 @@ Box = tuple[float, float, float, float]  # left, bottom, width, height
 
 
 def stacked_bars(
-    label: str, slots: Sequence[str], layers: Sequence[tuple[str, Sequence[float]]]
+    label: str,
+    slots: Sequence[str],
+    layers: Sequence[tuple[str, Sequence[float]]],
+    *,
+    name: str = "over-time",
+    money: bool = True,
 ) -> Markup:
-    """USD over time: one bar per slot, its layers on top of each other.
+    """USD, or a number of things, over time: one bar per slot, its layers on top of each other.
 
     Args:
         label: what it shows.
         slots: names of the periods, in order, without gaps.
         layers: colour and one amount per slot, the lowest first.
+        name: of the plot, unlike every other on the page.
+        money: whether the amounts are USD; else they are whole numbers.
     """
 
     def draw(axes: Axes, _words: Words) -> None:
@@ -59,14 +66,46 @@ def stacked_bars(
             ]
             _fill(axes, boxes, colour)
             tops = tops + np.asarray(amounts)
-        width = max(len(slots), MIN_SLOTS)
-        middle = (len(slots) - 1) / 2
-        axes.set_xlim(middle - width / 2, middle + width / 2)
-        step = max(1, -(-len(slots) // X_LABELS))
-        axes.set_xticks(range(0, len(slots), step), slots[::step])
-        _money_axis(axes, float(tops.max()))
+        _slot_axis(axes, slots)
+        if money:
+            _money_axis(axes, float(tops.max()))
+        else:
+            _count_axis(axes, max(int(tops.max()), 1))
 
-    return paint("over-time", label, draw)
+    return paint(name, label, draw)
+
+
+def ranges(
+    label: str, slots: Sequence[str], spans: Sequence[tuple[float, float, float] | None]
+) -> Markup:
+    """Seconds over time: one bar per slot from the least to the most, with a mark between.
+
+    Args:
+        label: what it shows.
+        slots: names of the periods, in order, without gaps.
+        spans: least, middle and most of each slot; nothing where there was none. At least one.
+    """
+
+    def draw(axes: Axes, _words: Words) -> None:
+        _place(axes)
+        told = [(slot, span) for slot, span in enumerate(spans) if span is not None]
+        highest = max(most for _, (_, _, most) in told) or 1e-3
+        thin = highest / 60  # what is there is seen, however alike all were
+        _fill(
+            axes,
+            [(slot - 0.3, low, 0.6, max(most - low, thin)) for slot, (low, _, most) in told],
+            "range",
+        )
+        _fill(
+            axes,
+            [(slot - 0.39, middle - thin / 2, 0.78, thin) for slot, (_, middle, _) in told],
+            "series-0",
+        )
+        _slot_axis(axes, slots)
+        ticks = _ticks(highest)
+        _lines(axes, ticks, [_duration(at, ticks[-1]) for at in ticks], highest)
+
+    return paint("ranges", label, draw)
 
 
 def histogram(
@@ -143,6 +182,15 @@ def _place(axes: Axes) -> None:
             (HEIGHT - bottom - top) / HEIGHT,
         )
     )
+
+
+def _slot_axis(axes: Axes, slots: Sequence[str]) -> None:
+    """As many names of slots as there is room for."""
+    width = max(len(slots), MIN_SLOTS)
+    middle = (len(slots) - 1) / 2
+    axes.set_xlim(middle - width / 2, middle + width / 2)
+    step = max(1, -(-len(slots) // X_LABELS))
+    axes.set_xticks(range(0, len(slots), step), slots[::step])
 
 
 def _fill(axes: Axes, boxes: Iterable[Box], colour: str) -> None:

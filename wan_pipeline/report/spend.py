@@ -15,7 +15,7 @@ from markupsafe import Markup
 
 from wan_pipeline.dataset.atomic import write_atomic
 from wan_pipeline.ledger.states import ImageState, PurchaseState
-from wan_pipeline.report.pages import asset, environment, markdown_text, usd
+from wan_pipeline.report.pages import asset, environment, markdown_text, seconds, usd
 from wan_pipeline.report.periods import timeline
 
 if TYPE_CHECKING:
@@ -215,14 +215,14 @@ def _by_set(spending: Spending) -> dict[str, Any]:
 def _latency(spending: Spending) -> dict[str, Any]:
     from wan_pipeline.report.plots import histogram  # noqa: PLC0415
 
-    seconds = spending.latencies_s
-    median, slow = (float(each) for each in np.quantile(seconds, (0.5, 0.95)))
+    latencies = spending.latencies_s
+    median, slow = (float(each) for each in np.quantile(latencies, (0.5, 0.95)))
     marks = [("good", median), ("bad", slow)]
     return {
-        "svg": histogram("Latency of tasks that succeeded", seconds, marks),
-        "tasks": int(seconds.size),
-        "median": _seconds(median),
-        "p95": _seconds(slow),
+        "svg": histogram("Latency of tasks that succeeded", latencies, marks),
+        "tasks": int(latencies.size),
+        "median": seconds(median),
+        "p95": seconds(slow),
     }
 
 
@@ -236,8 +236,3 @@ def _outcomes(spending: Spending) -> dict[str, Any]:
         if count
     ]
     return {"svg": bars_by_name("outcomes", "Purchases by state", rows)}
-
-
-def _seconds(value: float) -> str:
-    """Seconds with three digits that count."""
-    return f"{value:,.0f} s" if value >= 100 else f"{value:.3g} s"

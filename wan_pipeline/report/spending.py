@@ -28,7 +28,16 @@ if TYPE_CHECKING:
 
     from wan_pipeline.ledger.export import ExportSummary
 
-__all__ = ["DaySpending", "ErrorCount", "SetSpending", "Spending", "read_spending"]
+__all__ = [
+    "FAILED",
+    "DaySpending",
+    "ErrorCount",
+    "SetSpending",
+    "Spending",
+    "errors_of",
+    "latencies_of",
+    "read_spending",
+]
 
 ZERO = Decimal(0)
 COLUMNS = [
@@ -158,8 +167,8 @@ def read_spending(exported: ExportSummary) -> Spending:
             sets.values(),
             key=lambda each: (-each.spent_usd - each.reserved_usd, each.prompt_set),
         ),
-        latencies_s=_latencies(table),
-        errors=_errors(table),
+        latencies_s=latencies_of(table),
+        errors=errors_of(table),
     )
 
 
@@ -196,7 +205,8 @@ def _sets(table: Any) -> dict[str, SetSpending]:
     return found
 
 
-def _latencies(table: Any) -> npt.NDArray[np.float64]:
+def latencies_of(table: Any) -> npt.NDArray[np.float64]:
+    """Seconds from submission to completion of the purchases that succeeded, unordered."""
     done = table.filter(pc.is_in(table["state"], pa.array(DONE)))
     took = pc.drop_null(pc.subtract(done["completed_at"], done["submitted_at"]))
     microseconds = pc.cast(took, pa.int64()).to_numpy()
@@ -204,7 +214,8 @@ def _latencies(table: Any) -> npt.NDArray[np.float64]:
     return np.maximum(microseconds / 1e6, 0.0)
 
 
-def _errors(table: Any) -> list[ErrorCount]:
+def errors_of(table: Any) -> list[ErrorCount]:
+    """What ended the purchases that brought no image, the most frequent first."""
     ended = table.filter(pc.is_in(table["state"], pa.array([state.value for state in FAILED])))
     grouped = ended.group_by(["state", "error_kind", "error_code"]).aggregate([([], "count_all")])
     found = [

@@ -34,7 +34,16 @@ WIDTH, HEIGHT = 420.0, 250.0
 
 FONT_SIZE = 9.5
 NAMESPACE = "http://www.w3.org/2000/svg"
-INKS = ("text", "muted", "line", "good", "bad", "doubt", *(f"series-{n}" for n in range(8)))
+INKS = (
+    "text",
+    "muted",
+    "line",
+    "good",
+    "bad",
+    "doubt",
+    "range",
+    *(f"series-{n}" for n in range(8)),
+)
 _INK = re.compile(r"#0000([0-9a-f]{2})")
 _TEXT_STYLE = re.compile(r"(?:text-anchor|fill): [^;]+")
 _UNWANTED = ("metadata", "style")

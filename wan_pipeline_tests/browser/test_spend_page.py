@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import shutil
 from datetime import timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
 import pytest
 from PIL import Image
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect
 
 from wan_pipeline.ledger.review import CapUse, OpenPurchase, PriceDifference
 from wan_pipeline.ledger.states import PurchaseState
@@ -25,15 +24,6 @@ pytestmark = pytest.mark.browser
 LONG = "水墨画风格的山峦与云海_很长很长的提示词集合名称_第二版_用于测试"
 SETS = ("kites", LONG, "</svg><script>document.title='owned'</script>", "product shots for autumn")
 REQUEST = "0123456789abcdef" * 4
-ARGUMENTS = (
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-)
 DAY = timedelta(days=1)
 CENT = Decimal("0.01")
 
@@ -101,17 +91,6 @@ def told() -> Told:
 def page_url(tmp_path_factory: pytest.TempPathFactory) -> str:
     """The file URL of a page that tells all of it."""
     return told().page(tmp_path_factory.mktemp("spend")).path.as_uri()
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    """Run the system's Chromium."""
-    with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(
-            executable_path=shutil.which("chromium"), args=list(ARGUMENTS)
-        )
-        yield chromium
-        chromium.close()
 
 
 @pytest.fixture(params=["light", "dark"])

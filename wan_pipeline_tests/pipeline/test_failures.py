@@ -1,5 +1,6 @@
 """What fails is told, at the end; what was paid for is kept and shown before that."""
 
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from decimal import Decimal
@@ -180,6 +181,32 @@ def test_the_gallery_names_what_is_not_there(troubled: Troubled) -> None:
     page = (troubled.site.layout.gallery("troubled") / "index.html").read_text()
     for prompt in ("a broken machine", "a forbidden scene", "a doubtful tower", "a gone garden"):
         assert prompt in page
+
+
+def test_the_gallery_can_be_filtered_by_what_became_of_a_request(troubled: Troubled) -> None:
+    """Requests without an image are items of it, with their outcome and what was asked for."""
+    page = (troubled.site.layout.gallery("troubled") / "index.html").read_text()
+    told = json.loads(
+        page.partition('<script id="details" type="application/json">')[2].partition("</script>")[0]
+    )
+    (outcome,) = [facet for facet in told["facets"] if facet["key"] == "outcome"]
+    assert {"stored", "failed", "unknown"} <= set(outcome["values"])
+    assert (
+        len(outcome["codes"])
+        == len(told["columns"]["prompt"])
+        > len(troubled.site.rows("troubled"))
+    )
+
+
+def test_the_report_of_its_runs_tells_what_failed(troubled: Troubled) -> None:
+    """Beside the gallery, linked from it: the run with what it bought, spent and lost."""
+    folder = troubled.site.layout.gallery("troubled")
+    assert 'href="report.html"' in (folder / "index.html").read_text()
+    page = (folder / "report.html").read_text()
+    assert troubled.run.outcome.run_id in page
+    with troubled.site.ledger() as ledger:
+        assert f"${ledger.spent():.2f}" in page
+    assert "Why requests brought nothing" in page
 
 
 def test_nothing_is_bought_again_by_itself(troubled: Troubled) -> None:

@@ -4,24 +4,17 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import json
-import re
 from dataclasses import replace
-from datetime import UTC, datetime
 from decimal import Decimal
-from html.parser import HTMLParser
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
 import pytest
 
 from wan_pipeline.report import gallery
-from wan_pipeline.report.gallery import (
-    AbsentRequest,
-    GalleryRow,
-    GallerySummary,
-    write_gallery,
-)
+from wan_pipeline.report.gallery import write_gallery
+from wan_pipeline.report.items import AbsentRequest, ImageQuality
+from wan_pipeline_tests.report.gallery_page import ROW, SUMMARY, Page, written
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -38,108 +31,19 @@ HOSTILE = (
 )
 
 
-class Page(HTMLParser):
-    """A page's elements, attributes and scripts, as a browser's parser would find them."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__(convert_charrefs=True)
-        self.elements: list[tuple[str, dict[str, str]]] = []
-        self.texts: list[str] = []
-        self.scripts: list[tuple[str, str]] = []
-        self._script_type: str | None = None
-        self.feed(text)
-        self.close()
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        """Collect an element."""
-        attributes = {name: value or "" for name, value in attrs}
-        self.elements.append((tag, attributes))
-        if tag == "script":
-            self._script_type = attributes.get("type", "")
-
-    def handle_endtag(self, tag: str) -> None:
-        """Leave a script."""
-        if tag == "script":
-            self._script_type = None
-
-    def handle_data(self, data: str) -> None:
-        """Collect text, scripts apart."""
-        if self._script_type is None:
-            self.texts.append(data)
-        else:
-            self.scripts.append((self._script_type, data))
-
-    def attributes(self, *names: str) -> list[str]:
-        """Return the values of these attributes, over all elements."""
-        return [value for _, attrs in self.elements for key, value in attrs.items() if key in names]
-
-    def count(self, tag: str, class_name: str = "") -> int:
-        """Return how many elements have this tag and class."""
-        return sum(
-            name == tag and (not class_name or class_name in attrs.get("class", "").split())
-            for name, attrs in self.elements
-        )
-
-    @property
-    def data(self) -> list[dict[str, object]]:
-        """The embedded details."""
-        ((_, text),) = [script for script in self.scripts if script[0] == "application/json"]
-        return json.loads(text)
-
-
-ROW = GalleryRow(
-    request_id="1" * 64,
-    image_id="2" * 64,
-    prompt_id="p-1",
-    prompt="A red fox in the snow, 雪中的狐狸",
-    negative_prompt="blurry",
-    size="1280*1280",
-    width=1280,
-    height=1280,
-    seed=42,
-    seed_source="given",
-    n=1,
-    image_index=0,
-    cost_usd=Decimal("0.030000000"),
-    path="images/22/a.png",
-    thumb="thumbs/22/a.jpg",
-    size_matches=True,
-)
-SUMMARY = GallerySummary(
-    prompt_set="animals",
-    profile="a-profile",
-    images=1,
-    requests=1,
-    failed={},
-    unknown=0,
-    missing=0,
-    cost_usd=Decimal("0.030000000"),
-    created=datetime(2026, 11, 2, 3, 4, tzinfo=UTC),
-)
-
-
-def written(
-    tmp_path: Path, rows: list[GalleryRow], summary: GallerySummary = SUMMARY
-) -> tuple[str, Page]:
-    """Write a gallery and return its text, as source and as parsed."""
-    report = write_gallery(
-        rows, out_dir=tmp_path / "gallery" / "animals", data_root=tmp_path, summary=summary
-    )
-    source = report.path.read_text("utf-8")
-    assert len(source.encode()) == report.bytes
-    return source, Page(source)
-
-
 def test_card_shows_what_was_bought(tmp_path: Path) -> None:
     """Prompt, seed, size and cost are on the card; the rest is in the details."""
     _, page = written(tmp_path, [replace(ROW, prompt_columns={"category": "Animals", "w": 1.5})])
     text = " ".join(page.texts)
     for expected in (ROW.prompt, "42", "1280×1280", "$0.03", "animals", "a-profile", "complete"):
         assert expected in text
-    (details,) = page.data
-    assert details["negative"] == "blurry"
-    assert details["columns"] == [["category", "Animals"], ["w", "1.5"]]
-    assert details["imageId"] == ROW.image_id
+    (prompt,) = page.data["prompts"]
+    assert prompt["negative"] == "blurry"
+    assert prompt["columns"] == [["category", "Animals"], ["w", "1.5"]]
+    assert page.column("image") == [ROW.image_id]
+    assert page.column("seed") == ["42"]
+    (image,) = page.attributes("alt")[:1]
+    assert image == f"{ROW.prompt}, seed 42"
 
 
 @pytest.mark.parametrize("text", HOSTILE)
@@ -154,6 +58,12 @@ def test_foreign_text_is_shown_never_run(tmp_path: Path, text: str) -> None:
             prompt_id=words,
             seed_source=words,
             size=words,
+            model=words,
+            actual_prompt=words,
+            task_id=words,
+            run_id=words,
+            format=words,
+            quality=ImageQuality(flags=[words], near_duplicate_group=words, phash=words),
             prompt_columns={words: words, "nested": {words: [words]}},
         )
         absent = AbsentRequest(
@@ -168,7 +78,7 @@ def test_foreign_text_is_shown_never_run(tmp_path: Path, text: str) -> None:
     shape = [(tag, sorted(attrs)) for tag, attrs in harmless.elements]
     assert [(tag, sorted(attrs)) for tag, attrs in hostile.elements] == shape
     shown = text.replace("\ud800", "?")
-    assert hostile.data[0]["negative"] == shown
+    assert [each["negative"] for each in hostile.data["prompts"]] == [shown, ""]
     assert len(hostile.scripts) == 2
 
 
@@ -282,25 +192,16 @@ def test_wrong_size_place_and_missing_preview_are_marked(tmp_path: Path) -> None
 
 def test_page_is_bounded_and_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Beyond the bound images are counted, not shown."""
-    monkeypatch.setattr(gallery, "MAX_CARDS", 3)
+    monkeypatch.setattr(gallery, "MAX_IMAGES", 3)
     report = write_gallery([ROW] * 5, out_dir=tmp_path, data_root=tmp_path, summary=SUMMARY)
     page = Page(report.path.read_text("utf-8"))
-    assert (report.images, report.left_out, page.count("article", "card")) == (3, 2, 3)
+    assert (report.images, report.left_out, len(page.column("image"))) == (3, 2, 3)
     assert "2 further images" in " ".join(page.texts)
 
 
 def test_same_content_is_the_same_page(tmp_path: Path) -> None:
     """Nothing on the page depends on when or how often it is written."""
     assert written(tmp_path, [ROW])[0] == written(tmp_path, [ROW])[0]
-
-
-def test_size_choice_is_offered_when_there_is_one(tmp_path: Path) -> None:
-    """One size needs no choice; several are listed with their counts, the largest first."""
-    assert written(tmp_path, [ROW])[1].count("option") == 0
-    wide = replace(ROW, size="1696*960", width=1696, height=960)
-    source, page = written(tmp_path, [ROW, wide, wide])
-    assert page.count("option") == 3
-    assert re.search(r"1696×960 \(2\).*1280×1280 \(1\)", source, re.DOTALL)
 
 
 @pytest.mark.parametrize(
@@ -317,4 +218,4 @@ def test_size_choice_is_offered_when_there_is_one(tmp_path: Path) -> None:
 def test_money_is_exact_and_readable(tmp_path: Path, amount: str, shown: str) -> None:
     """No float on the way: every digit that counts, none that does not."""
     _, page = written(tmp_path, [replace(ROW, cost_usd=Decimal(amount))])
-    assert page.data[0]["cost"] == shown
+    assert page.column("cost") == [shown]

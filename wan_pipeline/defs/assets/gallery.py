@@ -1,12 +1,14 @@
 """The `gallery` asset."""
 
 import hashlib
+import json
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import fields
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 import pyarrow as pa
@@ -15,11 +17,22 @@ from wan_pipeline.dataset.metadata import METADATA
 from wan_pipeline.defs import ui
 from wan_pipeline.defs.partitions import prompt_sets
 from wan_pipeline.defs.resources import WanResource
-from wan_pipeline.generation.planning import UnfinishedRequest, standing_of, unfinished_of
+from wan_pipeline.generation.planning import (
+    Standing,
+    UnfinishedRequest,
+    standing_of,
+    unfinished_of,
+)
+from wan_pipeline.ledger.bought import bought_by
+from wan_pipeline.ledger.snapshot import snapshot
 from wan_pipeline.ledger.states import PurchaseState
+from wan_pipeline.prompts.expand import PlannedRequest
 from wan_pipeline.prompts.plan_table import REQUESTS_FILE, iter_requests
-from wan_pipeline.report.gallery import AbsentRequest, GalleryRow, GallerySummary, write_gallery
+from wan_pipeline.report.gallery import GallerySummary, write_gallery
+from wan_pipeline.report.items import AbsentRequest, GalleryRow, Outcome
 from wan_pipeline.report.rows import gallery_rows
+from wan_pipeline.report.run_history import read_history
+from wan_pipeline.report.run_report import write_run_report
 
 __all__ = ["gallery"]
 
@@ -33,47 +46,62 @@ LINEAGE = ui.same_columns(COLUMNS, source="image_metadata", origin=METADATA)
     deps=["image_metadata", "quality"],
     partitions_def=prompt_sets,
     group_name="dataset",
-    kinds={"jinja", "html"},
+    kinds={"jinja", "html", "matplotlib"},
     owners=["team:wan-pipeline"],
-    code_version="1",
+    code_version="2",
     automation_condition=dg.AutomationCondition.eager(),
 )
 def gallery(context: dg.AssetExecutionContext, wan: WanResource) -> dg.MaterializeResult:
     """A static HTML page that shows every image of the prompt set.
 
-    Opens from disk with no network and no server: thumbnails, prompt, seed, size and cost, a
-    filter by text, links to the full images, and a list of what is not there and why. Free to
-    build; follows `image_metadata` by itself once its automation is switched on.
+    Opens from disk with no network and no server: thousands of images by size, seed, outcome,
+    flag and your own columns, the pictures of one prompt side by side, groups of near duplicates,
+    and what is not there and why. Beside it lies a report about the set's runs: cost, outcomes and
+    latency over time. Free to build; follows `image_metadata` by itself once its automation is
+    switched on.
     """
     prompt_set, layout = context.partition_key, wan.layout
     requests = layout.tables(prompt_set) / REQUESTS_FILE
+    measured = (layout.quality(prompt_set), layout.quality_pairs(prompt_set))
     rows, not_shown = gallery_rows(
-        layout.metadata(prompt_set), data_root=layout.root, thumbnails=layout.thumbnails
+        layout.metadata(prompt_set),
+        data_root=layout.root,
+        thumbnails=layout.thumbnails,
+        quality=measured[0],
+        pairs=measured[1],
     )
     with wan.ledger() as ledger:
         standing = standing_of(requests, ledger)
         absent = unfinished_of(requests, ledger)
-    prompts = {row.request_id: row.request.prompt for row in iter_requests(requests)}
+        with snapshot(ledger) as view:
+            bought = bought_by(view, prompt_set)
+    now, folder = datetime.now(UTC), layout.gallery(prompt_set)
+    cost = sum((row.cost_usd for row in rows), Decimal(0))
+    # The gallery's page is written last: what it links to is there.
+    runs = write_run_report(
+        read_history(bought),
+        prompt_set=prompt_set,
+        profile=wan.profile,
+        created=now,
+        out_dir=folder,
+    )
     report = write_gallery(
         rows,
-        out_dir=layout.gallery(prompt_set),
+        out_dir=folder,
         data_root=layout.root,
         summary=GallerySummary(
             prompt_set=prompt_set,
             profile=wan.profile,
             images=len(rows),
-            requests=standing.requests,
-            failed=Counter(each.reason for each in absent if each.state in FAILED),
-            waiting={"not bought yet": standing.to_buy, "in flight": standing.in_flight},
-            unknown=standing.unknown,
-            missing=standing.lost,
-            cost_usd=sum((row.cost_usd for row in rows), Decimal(0)),
-            created=datetime.now(UTC),
-            absent=[_absent(request, prompts[request.request_id]) for request in absent],
+            **_figures(standing, absent),
+            cost_usd=cost,
+            created=now,
+            absent=_absent(absent, requests),
+            report=runs.path.name,
         ),
     )
     return dg.MaterializeResult(
-        data_version=_data_version(layout.metadata(prompt_set), absent),
+        data_version=_data_version((layout.metadata(prompt_set), *measured), absent, bought),
         metadata={
             "dagster/row_count": report.images,
             "dagster/column_schema": ui.column_schema(COLUMNS),
@@ -81,25 +109,67 @@ def gallery(context: dg.AssetExecutionContext, wan: WanResource) -> dg.Materiali
             "page": dg.MetadataValue.path(str(report.path)),
             "open": dg.MetadataValue.url(report.path.as_uri()),
             "page_bytes": report.bytes,
+            "runs": dg.MetadataValue.path(str(runs.path)),
             "thumbnails_failed": len(not_shown),
-            "cost_usd": ui.money(sum((row.cost_usd for row in rows), Decimal(0))),
+            "cost_usd": ui.money(cost),
         },
     )
 
 
-def _data_version(metadata: Path, absent: Sequence[UnfinishedRequest]) -> dg.DataVersion:
-    """A hash of what the page shows, but for the time at which it was made."""
-    digest = hashlib.sha256(metadata.read_bytes())
+def _figures(standing: Standing, absent: Sequence[UnfinishedRequest]) -> dict[str, Any]:
+    """What became of the set's requests, in the words of the page."""
+    return {
+        "requests": standing.requests,
+        "failed": Counter(each.reason for each in absent if each.state in FAILED),
+        "waiting": {"not bought yet": standing.to_buy, "in flight": standing.in_flight},
+        "unknown": standing.unknown,
+        "missing": standing.lost,
+    }
+
+
+def _data_version(
+    tables: Sequence[Path], absent: Sequence[UnfinishedRequest], bought: pa.Table
+) -> dg.DataVersion:
+    """A hash of what the pages show, but for the time at which they were made."""
+    digest = hashlib.sha256()
+    for table in tables:
+        digest.update(hashlib.sha256(table.read_bytes() if table.exists() else b"").digest())
     for request in absent:
         digest.update(f"{request.request_id} {request.state} {request.reason}\n".encode())
+    for batch in bought.to_batches():
+        digest.update(repr(batch.to_pydict()).encode())
     return dg.DataVersion(digest.hexdigest())
 
 
-def _absent(request: UnfinishedRequest, prompt: str) -> AbsentRequest:
+def _absent(unfinished: Sequence[UnfinishedRequest], requests: Path) -> list[AbsentRequest]:
+    """The same with what was, or would have been, asked for."""
+    wanted = {request.request_id for request in unfinished}
+    planned = {row.request_id: row for row in iter_requests(requests) if row.request_id in wanted}
+    return [_absent_request(request, planned[request.request_id]) for request in unfinished]
+
+
+def _absent_request(request: UnfinishedRequest, planned: PlannedRequest) -> AbsentRequest:
+    asked = planned.request
     return AbsentRequest(
         request_id=request.request_id,
         prompt_id=request.prompt_id,
-        prompt=prompt,
+        prompt=asked.prompt,
         state=request.state,
         reason=request.reason,
+        outcome=_outcome(request.state),
+        negative_prompt=asked.negative_prompt,
+        size=asked.size,
+        seed=asked.seed,
+        seed_source=planned.seed_source,
+        n=asked.n,
+        replica=planned.replica,
+        model=asked.model,
+        prompt_columns=json.loads(planned.prompt_columns),
     )
+
+
+def _outcome(state: str) -> Outcome:
+    if state in FAILED:
+        return Outcome.FAILED
+    by_name = {"unknown": Outcome.UNKNOWN, "lost": Outcome.LOST}
+    return by_name.get(state, Outcome.WAITING)

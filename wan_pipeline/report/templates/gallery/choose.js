@@ -1,0 +1,90 @@
+// ---- which items are chosen: words, facets and pins, all of which must hold ----
+const VIEWS = ["images", "prompts", "groups"];
+const state = { words: "", view: "images", pins: new Map(), open: null };
+const facets = told.facets.map((facet) => ({ ...facet, chosen: new Set(), counts: new Map() }));
+let visible = items;
+
+// What a link can pin without a choice on the page.
+const PINS = {
+  prompt: (item) => item.prompt.id,
+  request: (item) => item.request,
+  group: (item) => item.group,
+};
+
+// One number for all items where none has another value.
+const codeOf = (facet, item) =>
+  Array.isArray(facet.codes) ? facet.codes[item.place] : facet.codes;
+const has = (facet, item) => {
+  const code = codeOf(facet, item);
+  return Array.isArray(code)
+    ? code.some((each) => facet.chosen.has(each))
+    : facet.chosen.has(code);
+};
+const pinned = (item) => {
+  for (const [name, value] of state.pins) if (PINS[name](item) !== value) return false;
+  return true;
+};
+
+// One pass: an item that only one facet rules out still counts in that facet.
+const choose = () => {
+  const words = fold(state.words).split(/\s+/).filter(Boolean);
+  const active = facets.filter((facet) => facet.chosen.size);
+  for (const facet of facets) facet.counts = new Map();
+  visible = items.filter((item) => {
+    if (!pinned(item) || !words.every((word) => textOf(item).includes(word))) return false;
+    const against = active.filter((facet) => !has(facet, item));
+    if (against.length > 1) return false;
+    for (const facet of against.length ? against : facets) {
+      if (!facet.shown && !facet.chosen.size) continue;
+      const codes = codeOf(facet, item);
+      for (const code of Array.isArray(codes) ? codes : [codes]) {
+        facet.counts.set(code, (facet.counts.get(code) ?? 0) + 1);
+      }
+    }
+    return against.length === 0;
+  });
+};
+
+const isNarrowed = () =>
+  Boolean(state.words.trim()) || state.pins.size > 0 || facets.some((facet) => facet.chosen.size);
+const clearChoice = () => {
+  state.words = "";
+  state.pins.clear();
+  for (const facet of facets) facet.chosen.clear();
+};
+
+// ---- the same as the part of the address after the #, so that a view can be shared ----
+const readAddress = () => {
+  const given = new URLSearchParams(location.hash.slice(1));
+  clearChoice();
+  state.words = given.get("q") ?? "";
+  state.view = VIEWS.includes(given.get("view")) ? given.get("view") : "images";
+  for (const facet of facets) {
+    for (const value of given.getAll(facet.key)) {
+      // A value that nothing has is chosen all the same: then nothing is shown, and it says so.
+      if (!facet.values.includes(value)) facet.values.push(value);
+      facet.chosen.add(facet.values.indexOf(value));
+    }
+    if (given.getAll("none").includes(facet.key)) facet.chosen.add(NONE);
+    if (given.getAll("other").includes(facet.key)) facet.chosen.add(OTHER);
+  }
+  for (const name of Object.keys(PINS)) if (given.has(name)) state.pins.set(name, given.get(name));
+  const wanted = given.get("image");
+  state.open = (wanted && items.find((item) => item.image?.startsWith(wanted))) || null;
+};
+const writeAddress = () => {
+  const told = new URLSearchParams();
+  if (state.view !== "images") told.set("view", state.view);
+  if (state.words.trim()) told.set("q", state.words.trim());
+  for (const facet of facets) {
+    for (const code of facet.chosen) {
+      if (code === NONE) told.append("none", facet.key);
+      else if (code === OTHER) told.append("other", facet.key);
+      else told.append(facet.key, facet.values[code]);
+    }
+  }
+  for (const [name, value] of state.pins) told.set(name, value);
+  if (state.open?.image) told.set("image", state.open.image);
+  const address = location.href.split("#")[0];
+  history.replaceState(null, "", String(told) ? `${address}#${told}` : address);
+};
