@@ -14,11 +14,13 @@ from wan_pipeline.defs.assets.image_metadata import image_metadata
 from wan_pipeline.defs.assets.images import images
 from wan_pipeline.defs.assets.plan import plan
 from wan_pipeline.defs.assets.prompts import prompts
+from wan_pipeline.defs.assets.quality import quality
 from wan_pipeline.defs.assets.spend import spend
 from wan_pipeline.defs.automation import jobs, schedules, sensors
 from wan_pipeline.defs.checks import checks
 from wan_pipeline.defs.money_checks import money_checks
 from wan_pipeline.defs.progress import ProgressSink
+from wan_pipeline.defs.quality_checks import quality_checks
 from wan_pipeline.defs.resources import WanResource
 from wan_pipeline.settings import Settings
 
@@ -38,14 +40,14 @@ def build_defs(
         resources: replacements, by resource name.
     """
     return dg.Definitions(
-        assets=[prompts, plan, images, image_metadata, gallery, spend],
-        asset_checks=[*checks, *money_checks],
+        assets=[prompts, plan, images, image_metadata, quality, gallery, spend],
+        asset_checks=[*checks, *quality_checks, *money_checks],
         jobs=jobs,
         schedules=schedules,
         sensors=[
             *sensors,
             dg.AutomationConditionSensorDefinition(
-                "follow_up", target=dg.AssetSelection.assets("gallery")
+                "follow_up", target=dg.AssetSelection.assets("quality", "gallery")
             ),
         ],
         resources={

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -9,6 +10,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 __all__ = ["DataLayout"]
+
+PAIRS = ".pairs"
+NAMED_LIKE_PAIRS = re.compile(rf"{re.escape(PAIRS)}(\.set)*$")
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,9 +63,23 @@ class DataLayout:
         return self.root / "spend"
 
     @property
+    def measurements(self) -> Path:
+        """What is known of the pixels of images, whichever sets they belong to."""
+        return self.root / "measurements"
+
+    @property
     def written(self) -> tuple[Path, ...]:
         """Folders of the files that runs write."""
-        names = ("images", "thumbnails", "sets", "metadata", "gallery", "spend")
+        names = (
+            "images",
+            "thumbnails",
+            "sets",
+            "metadata",
+            "measurements",
+            "quality",
+            "gallery",
+            "spend",
+        )
         return tuple(self.root / name for name in names)
 
     def tables(self, prompt_set: str) -> Path:
@@ -71,6 +89,27 @@ class DataLayout:
     def metadata(self, prompt_set: str) -> Path:
         """The set's metadata table."""
         return self.root / "metadata" / f"{prompt_set}.parquet"
+
+    def quality(self, prompt_set: str) -> Path:
+        """The set's quality table."""
+        return self._quality(prompt_set, ".parquet")
+
+    def quality_pairs(self, prompt_set: str) -> Path:
+        """The set's pairs of near duplicates."""
+        return self._quality(prompt_set, f"{PAIRS}.parquet")
+
+    def quality_elsewhere(self, prompt_set: str) -> Path:
+        """The set's pairs of near duplicates with other sets."""
+        return self.root / "quality" / "elsewhere" / f"{prompt_set}.parquet"
+
+    def quarantine(self, prompt_set: str) -> Path:
+        """The page that shows what is flagged in the set."""
+        return self.root / "quality" / f"{prompt_set}.html"
+
+    def _quality(self, prompt_set: str, suffix: str) -> Path:
+        # A set may be named like the pairs of another one.
+        name = f"{prompt_set}.set" if NAMED_LIKE_PAIRS.search(prompt_set) else prompt_set
+        return self.root / "quality" / f"{name}{suffix}"
 
     def gallery(self, prompt_set: str) -> Path:
         """Folder of the set's gallery."""

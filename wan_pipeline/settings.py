@@ -15,6 +15,8 @@ from typing import Annotated, cast
 from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from wan_pipeline.dataset.quality.flags import Thresholds
+from wan_pipeline.dataset.quality.hamming import MAX_DISTANCE
 from wan_pipeline.layout import DataLayout
 from wan_pipeline.ledger.budget import Caps
 from wan_pipeline.ledger.ledger import Ledger
@@ -31,6 +33,7 @@ MAX_SPEED_UP = 1000.0
 SHOWN_PROBLEMS = 5
 EMULATOR_KEY = "emulator-needs-no-secret"
 Seconds = Annotated[float, Field(gt=0, le=86_400)]
+Share = Annotated[float, Field(ge=0, le=1)]
 Rate = Annotated[float, Field(gt=0, le=100_000)]
 Cap = Annotated[Decimal, Field(ge=0, le=10**9, max_digits=18, decimal_places=9)]
 
@@ -135,6 +138,38 @@ class Settings(BaseSettings):
     download_timeout_s: Seconds = Field(
         default=300.0, description="Seconds for one image's download."
     )
+    near_duplicate_distance: int = Field(
+        default=4,
+        ge=0,
+        le=MAX_DISTANCE,
+        description="Most bits of 64 in which the perceptual hashes of near duplicates differ;"
+        " scaled or re-encoded copies differ in at most 4.",
+    )
+    blank_contrast: float = Field(
+        default=4.0,
+        ge=0,
+        le=128,
+        description="An image whose luma deviates less than this (0 to 127.5) is blank or nearly"
+        " so; so is the corner of a watermark that is not there.",
+    )
+    near_duplicates_allowed: Share = Field(
+        default=0.0,
+        description="A check warns when more than this share of a set's images have a near"
+        " duplicate.",
+    )
+    blank_allowed: Share = Field(
+        default=0.0,
+        description="A check warns when more than this share of a set's images are blank.",
+    )
+    moderated_allowed: Share = Field(
+        default=0.0,
+        description="A check warns when moderation rejected more than this share of a set's"
+        " requests.",
+    )
+    without_image_allowed: Share = Field(
+        default=0.0,
+        description="A check fails when more than this share of a set's prompts have no image.",
+    )
     emulator_speed_up: float | None = Field(
         default=None,
         ge=1,
@@ -227,6 +262,14 @@ class Settings(BaseSettings):
             day=self.budget_day_usd,
             prompt_set=self.budget_set_usd,
             total=self.budget_total_usd,
+        )
+
+    @property
+    def thresholds(self) -> Thresholds:
+        """Where the flags of images begin to hold."""
+        return Thresholds(
+            near_duplicate_distance=self.near_duplicate_distance,
+            blank_contrast=self.blank_contrast,
         )
 
     def open_ledger(self) -> Ledger:

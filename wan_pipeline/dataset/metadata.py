@@ -22,13 +22,15 @@ from wan_pipeline.ledger.shown import shown_of
 from wan_pipeline.prompts.plan_table import iter_requests
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
     from wan_pipeline.ledger.ledger import Ledger
     from wan_pipeline.ledger.records import ImageRecord, Purchase
     from wan_pipeline.ledger.shown import Shown
     from wan_pipeline.prompts.expand import PlannedRequest
+
+    PerceptualHashes = Callable[[Mapping[str, str]], Mapping[str, str]]
 
 __all__ = ["METADATA", "MetadataSummary", "share_cost", "write_metadata"]
 
@@ -86,7 +88,11 @@ METADATA = pa.schema(
         _known("path", pa.string(), "the file, relative to data/<profile>"),
         _known("format", pa.string(), "png, webp or jpeg, by its content"),
         _known("bytes", pa.int64(), "length of the file"),
-        _optional("phash", pa.string(), "perceptual hash; not computed yet"),
+        _optional(
+            "phash",
+            pa.string(),
+            "perceptual hash, 16 hex digits; null when the file cannot be decoded",
+        ),
         _known("cost_usd", COST, "the image's exact share of its task's cost"),
         _optional("discount", pa.string(), "as the provider reported it"),
         _optional("cost_source", pa.string(), "reported (by the provider) or price_table"),
@@ -122,7 +128,12 @@ class MetadataSummary:
 
 
 def write_metadata(
-    requests_path: Path, *, ledger: Ledger, prompt_set: str, out: Path
+    requests_path: Path,
+    *,
+    ledger: Ledger,
+    prompt_set: str,
+    out: Path,
+    phashes: PerceptualHashes | None = None,
 ) -> MetadataSummary:
     """Write the table of a prompt set, sorted, atomically.
 
@@ -131,6 +142,7 @@ def write_metadata(
         ledger: what became of the requests.
         prompt_set: the set's name.
         out: the Parquet file.
+        phashes: hashes of image files by image id, given their paths; without it none is told.
 
     Raises:
         UnreadablePromptFileError: the request table is missing; materialize `plan` first.
@@ -140,18 +152,28 @@ def write_metadata(
     )
     ids = {row.request_id for row in planned}
     shown = shown_of(ledger, ids)
+    hashed = phashes(_paths(shown)) if phashes is not None else {}
     rows: list[dict[str, Any]] = []
     charged: set[str] = set()
     for request in planned:
         # Prompts that share a purchase have a row each, and the first one bears its cost.
         free = request.request_id in charged
         charged.add(request.request_id)
-        rows.extend(_rows(request, shown, prompt_set=prompt_set, free=free))
+        rows.extend(
+            {**row, "phash": hashed.get(row["image_id"])}
+            for row in _rows(request, shown, prompt_set=prompt_set, free=free)
+        )
     table = pa.Table.from_pylist(rows, schema=METADATA).sort_by(SORT_KEYS)
     out.parent.mkdir(parents=True, exist_ok=True)
     with atomic_path(out) as temporary:
         pq.write_table(table, temporary, compression="zstd")
     return _summary(table)
+
+
+def _paths(shown: dict[str, Shown]) -> dict[str, str]:
+    """Where each image lies, by its id."""
+    records = (record for found in shown.values() for record in found.images)
+    return {record.image_id: record.path for record in records if record.image_id and record.path}
 
 
 def share_cost(cost: Decimal, images: int) -> list[Decimal]:
@@ -236,7 +258,6 @@ def _row(
         **{name: getattr(record, name) for name in of_image},
         "prompt_set": prompt_set,
         "latency_s": latency,
-        "phash": None,
         "cost_usd": cost_usd,
     }
 

@@ -19,7 +19,7 @@ from wan_pipeline.prompts.sets import scan
 
 __all__ = ["jobs", "schedules", "sensors"]
 
-BUILT = dg.AssetSelection.assets("images", "image_metadata", "gallery")
+BUILT = dg.AssetSelection.assets("images", "image_metadata", "quality", "gallery")
 # Has no partitions: in a run for one prompt set it ignores the set and covers them all.
 SPEND = dg.AssetSelection.assets("spend")
 
@@ -42,9 +42,9 @@ recover = dg.define_asset_job(
 )
 publish = dg.define_asset_job(
     "publish",
-    selection=dg.AssetSelection.assets("image_metadata", "gallery") | SPEND,
-    description="Rebuild metadata, gallery and spend page of one prompt set from what is stored."
-    " Free.",
+    selection=dg.AssetSelection.assets("image_metadata", "quality", "gallery") | SPEND,
+    description="Rebuild metadata, quality, gallery and spend page of one prompt set from what is"
+    " stored. Free.",
 )
 report_spend = dg.define_asset_job(
     "report_spend",

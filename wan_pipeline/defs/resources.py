@@ -88,6 +88,12 @@ class WanResource(dg.ConfigurableResource):
     failures_allowed: float = Field(0.5, description=_said("failures_allowed"))
     create_timeout_s: float = Field(60.0, description=_said("create_timeout_s"))
     download_timeout_s: float = Field(300.0, description=_said("download_timeout_s"))
+    near_duplicate_distance: int = Field(4, description=_said("near_duplicate_distance"))
+    blank_contrast: float = Field(4.0, description=_said("blank_contrast"))
+    near_duplicates_allowed: float = Field(0.0, description=_said("near_duplicates_allowed"))
+    blank_allowed: float = Field(0.0, description=_said("blank_allowed"))
+    moderated_allowed: float = Field(0.0, description=_said("moderated_allowed"))
+    without_image_allowed: float = Field(0.0, description=_said("without_image_allowed"))
     emulator_speed_up: float | None = Field(None, description=_said("emulator_speed_up"))
     emulator_plan: str | None = Field(None, description=_said("emulator_plan"))
 

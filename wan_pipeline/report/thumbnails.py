@@ -1,21 +1,21 @@
 """Small JPEGs of stored images, made once and kept under the image's id.
 
-The only place that decodes whole images for showing. A picture that cannot be decoded is counted
-and named, never an exception: a report must not die of one bad file. Layout belongs to the gallery
-and the contact sheet; the images themselves are only read.
+A picture that cannot be decoded is counted and named, never an exception: a report must not die of
+one bad file. Layout belongs to the gallery and the contact sheet; the images themselves are only
+read.
 """
 
 from __future__ import annotations
 
 import re
-import struct
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from PIL import Image, ImageOps
+from PIL import Image
 
 from wan_pipeline.dataset.atomic import atomic_path
+from wan_pipeline.dataset.pixels import UndecodableError, decode_upright
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -38,17 +38,6 @@ _MAX_TALLNESS = 4  # the model's narrowest ratio is 1:4
 _QUALITY = 82
 _IMAGE_ID = re.compile(r"[0-9a-f]{64}")
 _WORKERS = 4
-_BACKGROUND = (255, 255, 255)
-# What Pillow's decoders raise for bytes they cannot read.
-_UNDECODABLE = (
-    OSError,
-    SyntaxError,
-    ValueError,
-    EOFError,
-    struct.error,
-    Image.DecompressionBombError,
-    Image.DecompressionBombWarning,
-)
 
 
 class ThumbnailError(RuntimeError):
@@ -149,35 +138,11 @@ def load_small(image_path: Path, box: tuple[int, int]) -> Image.Image:
         ThumbnailError: no such file, no image, or more pixels than Pillow's bomb limit.
     """
     try:
-        with Image.open(image_path) as image:
-            pixels, limit = image.width * image.height, Image.MAX_IMAGE_PIXELS
-            if limit is not None and pixels > limit:
-                raise ThumbnailError(
-                    f"{image_path}: {pixels} pixels, more than {limit}: not decoded, look at it"
-                    " with another program"
-                )
-            image.draft("RGB", box)
-            small = _flatten(image)
-    except _UNDECODABLE as error:
-        raise ThumbnailError(
-            f"{image_path}: cannot be decoded ({error}); compare the file with its SHA-256 and"
-            " restore it if it has changed"
-        ) from error
+        small = decode_upright(image_path, at_least=box)
+    except UndecodableError as error:
+        raise ThumbnailError(f"{image_path}: {error}") from error
     small.thumbnail(box, Image.Resampling.LANCZOS, reducing_gap=2.0)
     return small
-
-
-def _flatten(image: Image.Image) -> Image.Image:
-    """Return `image` turned upright, laid on white where transparent, its metadata dropped."""
-    upright = ImageOps.exif_transpose(image)
-    if upright.has_transparency_data:
-        layer = upright.convert("RGBA")
-        flat = Image.new("RGB", layer.size, _BACKGROUND)
-        flat.paste(layer, mask=layer.getchannel("A"))
-    else:
-        flat = upright.convert("RGB")
-    flat.info = {}
-    return flat
 
 
 def _paint(image_path: Path, target: Path, width_px: int) -> None:

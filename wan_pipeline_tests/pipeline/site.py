@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ASSETS", "Run", "Site", "settings_for"]
 
-ASSETS = ("prompts", "plan", "images", "image_metadata", "gallery")
+ASSETS = ("prompts", "plan", "images", "image_metadata", "quality", "gallery")
 
 UNHURRIED = {
     # The emulator at its highest speed-up allows far more than the published limits, and with a

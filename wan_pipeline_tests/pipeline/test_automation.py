@@ -15,7 +15,7 @@ import pytest
 from wan_pipeline.emulator.plan import EmulatorPlan, LatencyLaw
 from wan_pipeline_tests.emulator_fixture import FAST, RunningEmulator
 from wan_pipeline_tests.pipeline.conftest import NOWHERE
-from wan_pipeline_tests.pipeline.site import Site, settings_for
+from wan_pipeline_tests.pipeline.site import ASSETS, Site, settings_for
 
 NIGHT = datetime(2026, 1, 2, 2, tzinfo=UTC)
 
@@ -196,8 +196,8 @@ def test_every_registered_set_is_planned_daily(site: Site) -> None:
     assert names(tick(site, "daily_plan")[0]) == ["a"]
 
 
-def test_gallery_follows_image_metadata_and_images_never_start_by_themselves(site: Site) -> None:
-    """Once switched on, the free asset is rebuilt after its input; the paid one is not."""
+def test_free_assets_follow_image_metadata_and_images_never_start_by_themselves(site: Site) -> None:
+    """Once switched on, the free assets are rebuilt after their input; the paid one is not."""
     site.instance.add_dynamic_partitions("prompt_set", ["a"])
     watched = dg.AssetSelection.all()
     before = dg.evaluate_automation_conditions(site.defs, site.instance, asset_selection=watched)
@@ -206,11 +206,8 @@ def test_gallery_follows_image_metadata_and_images_never_start_by_themselves(sit
     after = dg.evaluate_automation_conditions(
         site.defs, site.instance, asset_selection=watched, cursor=before.cursor
     )
-    asked = {
-        name: after.get_num_requested(dg.AssetKey(name))
-        for name in ("prompts", "plan", "images", "image_metadata", "gallery")
-    }
-    assert asked == {"prompts": 0, "plan": 0, "images": 0, "image_metadata": 0, "gallery": 1}
+    asked = {name: after.get_num_requested(dg.AssetKey(name)) for name in ASSETS}
+    assert asked == {**dict.fromkeys(ASSETS, 0), "quality": 1, "gallery": 1}
 
 
 # --- what an interrupted night leaves ---

@@ -15,7 +15,7 @@ COST = 0.21
 
 
 def test_one_run_materializes_the_whole_graph(built: Built) -> None:
-    """All five assets of the set, in order, and what everything costs, in one green run."""
+    """All six assets of the set, in order, and what everything costs, in one green run."""
     assert built.first.outcome.success
     made = {name: each.partition for name, each in built.first.materialized.items()}
     assert made.pop("spend") is None
@@ -68,6 +68,17 @@ def test_a_second_run_sends_nothing_and_changes_nothing(built: Built) -> None:
             },
         ),
         ("image_metadata", {"dagster/row_count": 9, "requests": REQUESTS, "cost_usd": COST}),
+        (
+            "quality",
+            {
+                "dagster/row_count": 9,
+                "images": IMAGES,
+                "flagged_images": 0,
+                "near_duplicate_pairs": 0,
+                "decoded_now": 0,  # `image_metadata` has measured them
+                "prompts_without_image": 0,
+            },
+        ),
         ("gallery", {"dagster/row_count": 9, "thumbnails_failed": 0, "cost_usd": COST}),
         (
             "spend",
@@ -121,10 +132,10 @@ def test_column_lineage_names_columns_that_exist(built: Built, asset: str) -> No
 
 
 def test_every_column_of_the_metadata_table_has_an_origin(built: Built) -> None:
-    """All but the set's name and what a later stage fills in."""
+    """All but the set's name."""
     told = built.first.metadata["image_metadata"]
     lineage = told["dagster/column_lineage"].deps_by_column
-    assert columns_of(told) - set(lineage) == {"prompt_set", "phash"}
+    assert columns_of(told) - set(lineage) == {"prompt_set"}
 
 
 def test_the_contact_sheet_is_small_and_shows_each_request(built: Built) -> None:
@@ -155,6 +166,12 @@ def test_all_checks_pass_but_the_warning_about_seeds(built: Built) -> None:
         "cost_is_within_plan": True,
         "sizes_are_as_requested": True,
         "no_duplicate_images": True,
+        "images_differ": True,
+        "images_are_not_blank": True,
+        "images_can_be_decoded": True,
+        "watermarks_are_where_asked_for": True,
+        "no_moderation_failures": True,
+        "every_prompt_has_an_image": True,
         "every_request_stored": True,
         "no_unknowns": True,
         "nothing_about_to_expire": True,

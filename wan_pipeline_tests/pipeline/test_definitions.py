@@ -61,7 +61,7 @@ def test_everything_resolves() -> None:
     dg.Definitions.validate_loadable(build_defs(Settings()))
 
 
-def test_the_six_assets_are_there() -> None:
+def test_the_assets_are_there() -> None:
     """The graph has the assets of the design, in its order."""
     assert {spec.key.to_user_string() for spec in specs()} == {*ASSETS, "spend"}
     deps = {
@@ -73,7 +73,8 @@ def test_the_six_assets_are_there() -> None:
         "plan": {"prompts"},
         "images": {"plan"},
         "image_metadata": {"plan", "images"},
-        "gallery": {"image_metadata"},
+        "quality": {"image_metadata"},
+        "gallery": {"image_metadata", "quality"},
         "spend": {"images"},
     }
 
@@ -107,7 +108,7 @@ def test_only_images_is_fenced_by_the_pool_and_nothing_paid_is_automatic() -> No
     names = (*ASSETS, "spend")
     assert pools == {name: {"wan_api"} if name == "images" else set() for name in names}
     automatic = {spec.key.to_user_string() for spec in specs() if spec.automation_condition}
-    assert automatic == {"gallery"}
+    assert automatic == {"quality", "gallery"}
 
 
 def test_schedules_and_sensors_exist_and_are_off() -> None:
@@ -158,6 +159,12 @@ def test_only_the_last_check_blocks() -> None:
         ("image_metadata", "cost_is_within_plan"),
         ("image_metadata", "sizes_are_as_requested"),
         ("image_metadata", "no_duplicate_images"),
+        ("quality", "images_differ"),
+        ("quality", "images_are_not_blank"),
+        ("quality", "images_can_be_decoded"),
+        ("quality", "watermarks_are_where_asked_for"),
+        ("quality", "no_moderation_failures"),
+        ("quality", "every_prompt_has_an_image"),
         ("gallery", "every_request_stored"),
         ("spend", "no_unknowns"),
         ("spend", "nothing_about_to_expire"),

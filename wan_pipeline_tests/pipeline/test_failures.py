@@ -70,13 +70,14 @@ def troubled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Troubled]:
 
 
 def test_the_run_is_red_after_everything_is_kept_and_shown(troubled: Troubled) -> None:
-    """All six assets are materialized, then the last check fails the run."""
+    """All seven assets are materialized, then the last check fails the run."""
     assert troubled.run.kinds() == [
         "materialized prompts",
         "materialized plan",
         "materialized images",
         "materialized image_metadata",
         "materialized spend",
+        "materialized quality",
         "materialized gallery",
         "failed gallery_every_request_stored",
         "run failed",
@@ -122,6 +123,12 @@ def test_the_other_checks_see_what_is_theirs(troubled: Troubled) -> None:
         "cost_is_within_plan": True,
         "sizes_are_as_requested": False,
         "no_duplicate_images": True,
+        "images_differ": True,
+        "images_are_not_blank": True,
+        "images_can_be_decoded": True,
+        "watermarks_are_where_asked_for": True,
+        "no_moderation_failures": False,
+        "every_prompt_has_an_image": False,
         "every_request_stored": False,
         "no_unknowns": False,
         "nothing_about_to_expire": True,

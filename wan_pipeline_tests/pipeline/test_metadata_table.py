@@ -1,5 +1,6 @@
 """The metadata table: its columns, its money, its order."""
 
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -9,11 +10,15 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 
 from wan_pipeline import __version__
 from wan_pipeline.dataset.metadata import METADATA, share_cost, write_metadata
+from wan_pipeline.dataset.quality.cache import MeasurementCache
+from wan_pipeline.dataset.quality.phash import perceptual_hash, to_hex
 from wan_pipeline.prompts.plan_table import REQUESTS_FILE
 from wan_pipeline_tests.pipeline.conftest import Built
+from wan_pipeline_tests.pipeline.site import Site
 
 TIME = pa.timestamp("us", tz="UTC")
 MONEY = pa.decimal128(18, 9)
@@ -61,6 +66,16 @@ COLUMNS = {
 }
 
 
+def known_hashes(site: Site) -> Callable[[Mapping[str, str]], dict[str, str]]:
+    """Hashes of images that were measured before."""
+    known = MeasurementCache(site.layout.measurements).get
+
+    def hashes(paths: Mapping[str, str]) -> dict[str, str]:
+        return {image_id: to_hex(each.phash) for image_id, each in known(paths).items()}
+
+    return hashes
+
+
 def test_the_file_has_exactly_the_documented_columns(built: Built) -> None:
     """Names and types are an interface; adding one is a decision."""
     schema = pq.read_schema(built.site.layout.metadata("small"))
@@ -89,7 +104,9 @@ def test_a_row_tells_the_whole_story(built: Built) -> None:
     )
     assert row["created_at"] <= row["submitted_at"] < row["url_expires_at"]
     assert (built.site.layout.root / row["path"]).stat().st_size == row["bytes"]
-    assert (row["format"], row["cost_source"], row["phash"]) == ("png", "reported", None)
+    assert (row["format"], row["cost_source"]) == ("png", "reported")
+    with Image.open(built.site.layout.root / row["path"]) as image:
+        assert row["phash"] == to_hex(perceptual_hash(image.convert("RGB").convert("L")))
 
 
 def test_columns_of_the_prompt_file_are_carried_as_json(built: Built) -> None:
@@ -147,6 +164,7 @@ def test_a_rebuild_is_the_same_file_to_the_byte(built: Built, tmp_path: Path) ->
             ledger=ledger,
             prompt_set="small",
             out=again,
+            phashes=known_hashes(site),
         )
     assert again.read_bytes() == built.first_table
 
@@ -157,7 +175,13 @@ def test_the_order_of_the_prompt_file_does_not_matter(built: Built, tmp_path: Pa
     table = pq.read_table(site.layout.tables("small") / REQUESTS_FILE)
     pq.write_table(table.take(list(range(table.num_rows))[::-1]), shuffled)
     with site.ledger() as ledger:
-        write_metadata(shuffled, ledger=ledger, prompt_set="small", out=tmp_path / "out.parquet")
+        write_metadata(
+            shuffled,
+            ledger=ledger,
+            prompt_set="small",
+            out=tmp_path / "out.parquet",
+            phashes=known_hashes(site),
+        )
     assert (tmp_path / "out.parquet").read_bytes() == built.first_table
 
 

@@ -193,6 +193,30 @@ def test_everything_produced_lies_under_its_profile(tmp_path: Path) -> None:
             layout.thumbnails,
             layout.tables("s"),
             layout.metadata("s"),
+            layout.measurements,
+            layout.quality("s"),
+            layout.quality_pairs("s"),
+            layout.quality_elsewhere("s"),
+            layout.quarantine("s"),
             layout.gallery("s"),
         ):
             assert path.is_relative_to(tmp_path / layout.profile)
+
+
+def test_no_two_quality_files_have_one_name(tmp_path: Path) -> None:
+    """A set may be called like the pairs of another one."""
+    layout = Settings(data_dir=tmp_path).layout
+    names = ["a", "a.pairs", "a.pairs.set", "a.pairs.pairs", "a.set", "elsewhere"]
+    files = [
+        file(name)
+        for name in names
+        for file in (
+            layout.quality,
+            layout.quality_pairs,
+            layout.quality_elsewhere,
+            layout.quarantine,
+        )
+    ]
+    assert len(set(files)) == len(files)
+    assert layout.quality("a").name == "a.parquet"
+    assert layout.quality_pairs("a").name == "a.pairs.parquet"

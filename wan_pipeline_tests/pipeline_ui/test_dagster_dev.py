@@ -181,7 +181,7 @@ def page(site: Site) -> Iterator[Page]:
 def test_asset_graph_shows_all_assets(site: Site, page: Page, tmp_path: Path) -> None:
     """Six boxes, no error, and no welcome pop-up or request for an address."""
     page.goto(f"{site.server.url}/locations/wan_pipeline/asset-groups/dataset/lineage")
-    for asset in ("prompts", "plan", "images", "image_metadata", "gallery", "spend"):
+    for asset in ("prompts", "plan", "images", "image_metadata", "quality", "gallery", "spend"):
         expect(page.get_by_text(asset, exact=True).first).to_be_visible(timeout=WAIT_MS)
     expect(page.get_by_text("3 partitions")).to_have_count(5, timeout=WAIT_MS)
     page.screenshot(path=tmp_path / "graph.png")

@@ -30,7 +30,7 @@ LINEAGE = ui.same_columns(COLUMNS, source="image_metadata", origin=METADATA)
 
 
 @dg.asset(
-    deps=["image_metadata"],
+    deps=["image_metadata", "quality"],
     partitions_def=prompt_sets,
     group_name="dataset",
     kinds={"jinja", "html"},

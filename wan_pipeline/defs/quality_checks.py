@@ -1,0 +1,243 @@
+"""Checks of `quality`: what is flagged, and which prompts have trouble. None blocks.
+
+Each counts, shows the first rows, and links to its section of the quarantine page. The shares that
+are allowed are settings. Whether sizes are right and images are as many as asked for is checked on
+`image_metadata`.
+"""
+
+# pyright: reportAttributeAccessIssue=false
+# (pyarrow makes its compute functions at import time.)
+
+from collections.abc import Mapping, Sequence
+
+import dagster as dg
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from wan_pipeline.dataset.quality.flags import Flag
+from wan_pipeline.dataset.quality.troubles import Trouble, Troubles, troubles_of
+from wan_pipeline.defs import ui
+from wan_pipeline.defs.partitions import prompt_sets
+from wan_pipeline.defs.resources import WanResource
+from wan_pipeline.prompts.plan_table import REQUESTS_FILE
+from wan_pipeline.report.quarantine import MODERATED, WITHOUT_IMAGE
+from wan_pipeline.settings import DataLayout
+
+__all__ = ["quality_checks"]
+
+WARN, ERROR = dg.AssetCheckSeverity.WARN, dg.AssetCheckSeverity.ERROR
+SHOWN = 50
+TOLD = ["prompt_id", "request_id", "image_index", "image_id"]
+
+
+@dg.asset_check(asset="quality", partitions_def=prompt_sets)
+def images_differ(context: dg.AssetCheckExecutionContext, wan: WanResource) -> dg.AssetCheckResult:
+    """No image looks like another one of its set, by perceptual hash."""
+    layout, settings = wan.layout, wan.settings()
+    found = Flagged(layout, context.partition_key, Flag.NEAR_DUPLICATE)
+    pairs = layout.quality_pairs(context.partition_key)
+    left_out = int((pq.read_schema(pairs).metadata or {}).get(b"pairs_left_out", b"0"))
+    listed = pq.read_table(pairs)
+    allowed = settings.near_duplicates_allowed
+    return found.result(
+        passed=found.share <= allowed,
+        severity=WARN,
+        description=f"{found.count} of {found.images} images differ from another one in at most"
+        f" {settings.near_duplicate_distance} of 64 bits{_allowed(allowed)}",
+        metadata={
+            "groups": found.distinct("near_duplicate_group"),
+            "pairs": listed.num_rows + left_out,
+            "pairs_listed_across_prompts": pc.sum(pc.invert(listed["same_prompt"])).as_py() or 0,
+            "nearest_pairs": ui.table_rows(listed.slice(0, SHOWN).to_pylist()),
+            "pair_table": dg.MetadataValue.path(str(pairs)),
+        },
+        columns=["near_duplicates", "near_duplicate_group"],
+    )
+
+
+@dg.asset_check(asset="quality", partitions_def=prompt_sets)
+def images_are_not_blank(
+    context: dg.AssetCheckExecutionContext, wan: WanResource
+) -> dg.AssetCheckResult:
+    """There is something to see on every image."""
+    settings = wan.settings()
+    found = Flagged(wan.layout, context.partition_key, Flag.BLANK)
+    return found.result(
+        passed=found.share <= settings.blank_allowed,
+        severity=WARN,
+        description=f"{found.count} of {found.images} images have a contrast below"
+        f" {settings.blank_contrast:g}{_allowed(settings.blank_allowed)}",
+        columns=["contrast"],
+    )
+
+
+@dg.asset_check(asset="quality", partitions_def=prompt_sets)
+def images_can_be_decoded(
+    context: dg.AssetCheckExecutionContext, wan: WanResource
+) -> dg.AssetCheckResult:
+    """Every stored file is there, unchanged, and a picture."""
+    found = Flagged(wan.layout, context.partition_key, Flag.UNDECODABLE)
+    return found.result(
+        passed=found.count == 0,
+        severity=ERROR,
+        description=f"{found.count} of {found.images} images cannot be decoded",
+        columns=["problem"],
+    )
+
+
+@dg.asset_check(asset="quality", partitions_def=prompt_sets)
+def watermarks_are_where_asked_for(
+    context: dg.AssetCheckExecutionContext, wan: WanResource
+) -> dg.AssetCheckResult:
+    """Where a watermark was asked for, something speaks for it.
+
+    The protocol never confirms one. What can be known: whether it was asked for, whether the lower
+    right corner is plain (then the text is not there), and whether the file says by itself that a
+    model made it. A corner that is not plain proves nothing.
+    """
+    layout, prompt_set = wan.layout, context.partition_key
+    found = Flagged(layout, prompt_set, Flag.NO_WATERMARK_INFORMATION)
+    asked = pq.read_table(layout.metadata(prompt_set), columns=["image_id", "watermark"])
+    asked_for = asked.filter(asked["watermark"])["image_id"]
+    labelled = found.table.filter(pc.greater(pc.list_value_length(found.table["labels"]), 0))
+    return found.result(
+        passed=found.count == 0,
+        severity=WARN,
+        description=f"{found.count} of {pc.count_distinct(asked_for).as_py()} images that should"
+        " bear a watermark show no sign of it",
+        metadata={
+            "asked_for": pc.count_distinct(asked_for).as_py(),
+            "labelled_files": pc.count_distinct(labelled["image_id"]).as_py(),
+        },
+        columns=["labels"],
+    )
+
+
+@dg.asset_check(asset="quality", partitions_def=prompt_sets)
+def no_moderation_failures(
+    context: dg.AssetCheckExecutionContext, wan: WanResource
+) -> dg.AssetCheckResult:
+    """Moderation rejected no request of the set; those it did are listed."""
+    troubles, allowed = _troubles(context, wan), wan.settings().moderated_allowed
+    count = len({each.request_id for each in troubles.moderated})
+    return dg.AssetCheckResult(
+        passed=count <= allowed * troubles.requests,
+        severity=WARN,
+        description=f"{count} of {troubles.requests} requests were rejected by moderation"
+        f"{_allowed(allowed)}",
+        metadata={
+            "moderated_requests": count,
+            "requests": troubles.requests,
+            "rows": _rows(troubles.moderated),
+            "page": _section(wan.layout, context.partition_key, MODERATED),
+        },
+    )
+
+
+@dg.asset_check(asset="quality", partitions_def=prompt_sets)
+def every_prompt_has_an_image(
+    context: dg.AssetCheckExecutionContext, wan: WanResource
+) -> dg.AssetCheckResult:
+    """Every prompt produced at least one image; an error once no run will bring one by itself."""
+    troubles, allowed = _troubles(context, wan), wan.settings().without_image_allowed
+    count = troubles.prompts_without_image
+    return dg.AssetCheckResult(
+        passed=count <= allowed * troubles.prompts,
+        severity=ERROR if troubles.given_up else WARN,
+        description=f"{count} of {troubles.prompts} prompts have no image, {troubles.given_up} of"
+        f" them for a reason that does not pass by itself{_allowed(allowed)}",
+        metadata={
+            "prompts_without_image": count,
+            "given_up": troubles.given_up,
+            "prompts": troubles.prompts,
+            "rows": _rows(troubles.without_image),
+            "page": _section(wan.layout, context.partition_key, WITHOUT_IMAGE),
+        },
+    )
+
+
+class Flagged:
+    """The rows of a set's quality table that bear one flag; images are counted once."""
+
+    def __init__(self, layout: DataLayout, prompt_set: str, flag: Flag) -> None:
+        """Read the table."""
+        self._layout, self._set, self._flag = layout, prompt_set, flag
+        self.table = pq.read_table(layout.quality(prompt_set))
+        bears = [flag in flags for flags in self.table["flags"].to_pylist()]
+        self._rows = self.table.filter(bears) if bears else self.table
+        self.images: int = pc.count_distinct(self.table["image_id"]).as_py()
+        self.count: int = pc.count_distinct(self._rows["image_id"]).as_py()
+
+    @property
+    def share(self) -> float:
+        """Of the set's images, how many bear the flag."""
+        return self.count / self.images if self.images else 0.0
+
+    def distinct(self, column: str) -> int:
+        """How many values the flagged rows have in a column."""
+        return pc.count_distinct(self._rows[column]).as_py()
+
+    def result(
+        self,
+        *,
+        passed: bool,
+        severity: dg.AssetCheckSeverity,
+        description: str,
+        columns: Sequence[str],
+        metadata: Mapping[str, object] | None = None,
+    ) -> dg.AssetCheckResult:
+        """The check's result: counts, the first rows with some columns, and where all of it is."""
+        first = self._rows.select([*TOLD, *columns]).slice(0, SHOWN).to_pylist()
+        return dg.AssetCheckResult(
+            passed=passed,
+            severity=severity,
+            description=description,
+            metadata={
+                "flagged_images": self.count,
+                "images": self.images,
+                "share": self.share,
+                **(metadata or {}),
+                "rows": ui.table_rows(first),
+                "page": _section(self._layout, self._set, self._flag.value),
+                "table": dg.MetadataValue.path(str(self._layout.quality(self._set))),
+            },
+        )
+
+
+def _troubles(context: dg.AssetCheckExecutionContext, wan: WanResource) -> Troubles:
+    with wan.ledger() as ledger:
+        return troubles_of(wan.layout.tables(context.partition_key) / REQUESTS_FILE, ledger)
+
+
+def _rows(troubles: Sequence[Trouble]) -> dg.MetadataValue:
+    return ui.table_rows(
+        [
+            {
+                "prompt_id": each.prompt_id,
+                "prompt": each.prompt,
+                "state": each.state,
+                "reason": each.reason,
+                "request_id": each.request_id,
+            }
+            for each in troubles[:SHOWN]
+        ]
+    )
+
+
+def _section(layout: DataLayout, prompt_set: str, anchor: str) -> dg.MetadataValue:
+    """The part of the quarantine page that shows the rows."""
+    return dg.MetadataValue.url(f"{layout.quarantine(prompt_set).as_uri()}#{anchor}")
+
+
+def _allowed(share: float) -> str:
+    return f"; {share:.1%} are allowed" if share else ""
+
+
+quality_checks = [
+    images_differ,
+    images_are_not_blank,
+    images_can_be_decoded,
+    watermarks_are_where_asked_for,
+    no_moderation_failures,
+    every_prompt_has_an_image,
+]
