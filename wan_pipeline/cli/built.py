@@ -14,7 +14,7 @@ from wan_pipeline.cli.screen import say, warn
 from wan_pipeline.prompts.table import REJECTS_FILE
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from rich.console import Console
 
@@ -54,6 +54,7 @@ class Built:
         taken_up: purchases of earlier runs that this one went on with.
         cost_usd: cost of what this run bought.
         duration_s: seconds, start of the run to its end.
+        flagged: images of the set by what is noticed about them.
     """
 
     prompt_set: str
@@ -71,6 +72,7 @@ class Built:
     taken_up: int
     cost_usd: Decimal
     duration_s: float
+    flagged: Mapping[str, int]
 
     def exit_code(self) -> ExitCode:
         """The command's exit code if this were its only set."""
@@ -104,9 +106,7 @@ class Built:
         if not self.submitted and not self.stored and self.outcome.success:
             table.add_row("", "everything was stored already: nothing submitted, nothing paid")
         table.add_row("duration", f"{self.duration_s:.1f} s")
-        table.add_row("images in", str(self.layout.root / "images"))
-        table.add_row("metadata", str(self.layout.metadata(self.prompt_set)))
-        table.add_row("gallery", str(self.layout.gallery(self.prompt_set) / "index.html"))
+        self._add_places(table)
         table.add_row("dagster run", self.outcome.run_id)
         console.print(table)
         if self.unfinished:
@@ -120,6 +120,16 @@ class Built:
         elif self.rejections:
             rejects = self.layout.tables(self.prompt_set) / REJECTS_FILE
             warn(console, f"{self.rejections} rules broken by rows left out; see {rejects}")
+
+    def _add_places(self, table: Table) -> None:
+        """Where everything lies, and what is noticed about the images."""
+        table.add_row("images in", str(self.layout.root / "images"))
+        table.add_row("metadata", str(self.layout.metadata(self.prompt_set)))
+        table.add_row("gallery", str(self.layout.gallery(self.prompt_set) / "index.html"))
+        if self.flagged:
+            told = (f"{count} {flag}" for flag, count in sorted(self.flagged.items()))
+            page = self.layout.quarantine(self.prompt_set)
+            table.add_row("flagged images", f"{', '.join(told)}; see {page}")
 
     def as_json(self) -> dict[str, Any]:
         """The same for scripts; money as strings."""
@@ -138,12 +148,14 @@ class Built:
                 for request in self.unfinished
             ],
             "rejections": self.rejections,
+            "flagged": dict(self.flagged),
             "stop": None if self.stop is None else self.stop.value,
             "left": self.left,
             "left_cost_usd": str(self.left_cost_usd),
             "next_steps": list(self.steps),
             "error": self.outcome.error,
             "metadata": str(self.layout.metadata(self.prompt_set)),
+            "quarantine": str(self.layout.quarantine(self.prompt_set)),
             "gallery": str(self.layout.gallery(self.prompt_set) / "index.html"),
         }
 

@@ -8,12 +8,15 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Self
 
+import pyarrow as pa
+
 from wan_pipeline.cli.built import Built
 from wan_pipeline.cli.console import LiveProgress
 from wan_pipeline.cli.exit_codes import ExitCode
 from wan_pipeline.cli.retry_notes import next_steps, with_retry_notes
 from wan_pipeline.cli.screen import warn
 from wan_pipeline.cli.status import damaged_plan
+from wan_pipeline.dataset.quality.reading import flag_counts
 from wan_pipeline.definitions import build_defs
 from wan_pipeline.defs.launch import fail_dead_runs, open_instance, run_job
 from wan_pipeline.generation.planning import (
@@ -29,7 +32,7 @@ from wan_pipeline.prompts.plan_table import REQUESTS_FILE
 from wan_pipeline.wan.errors import ConfigurationError, StopReason
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from rich.console import Console
 
@@ -72,6 +75,7 @@ class _Facts:
     unfinished: Sequence[UnfinishedRequest] = ()
     steps: Sequence[str] = ()
     rejections: int = 0
+    flagged: Mapping[str, int] = field(default_factory=dict[str, int])
 
 
 class Session:
@@ -152,6 +156,7 @@ class Session:
             unfinished=facts.unfinished,
             rejections=facts.rejections,
             steps=facts.steps,
+            flagged=facts.flagged,
             stop=report.stop if report else None,
             left=report.left if report else 0,
             left_cost_usd=report.left_cost_usd if report else ZERO,
@@ -218,4 +223,12 @@ class Session:
                 max_attempts=self._settings.max_attempts,
             ),
             rejections=rejections,
+            flagged=self._flagged(prompt_set),
         )
+
+    def _flagged(self, prompt_set: str) -> Mapping[str, int]:
+        """Images by flag; none where the run did not come so far as to write them anew."""
+        try:
+            return flag_counts(self.layout.quality(prompt_set))
+        except (OSError, pa.ArrowException):
+            return {}

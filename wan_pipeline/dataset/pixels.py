@@ -8,7 +8,7 @@ from __future__ import annotations
 import struct
 from typing import TYPE_CHECKING, BinaryIO
 
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -59,8 +59,11 @@ def decode_upright(
     except UndecodableError:
         raise
     except _UNDECODABLE as error:
+        # Pillow's own words name the stream, which is another one each time.
+        is_foreign = isinstance(error, UnidentifiedImageError)
+        reason = "not in a format that is known" if is_foreign else error
         raise UndecodableError(
-            f"cannot be decoded ({error}); compare the file with its SHA-256 and restore it if it"
+            f"cannot be decoded ({reason}); compare the file with its SHA-256 and restore it if it"
             " has changed"
         ) from error
 

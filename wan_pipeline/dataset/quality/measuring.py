@@ -79,4 +79,4 @@ def _attempt(path: Path, image_id: str) -> Measurement | str:
     try:
         return measure_file(path, image_id)
     except UndecodableError as error:
-        return f"{path}: {error}"
+        return str(error)

@@ -1,0 +1,167 @@
+"""`quality` in real runs: what is flagged is told by checks that link to it; nothing is removed."""
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+import dagster as dg
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from wan_pipeline.dataset.quality.cache import MeasurementCache
+from wan_pipeline.dataset.quality.measure import Measurement
+from wan_pipeline.emulator.plan import Fault, FaultKind
+from wan_pipeline_tests.emulator_fixture import FAST, RunningEmulator
+from wan_pipeline_tests.pipeline.site import Run, Site, settings_for
+
+MIXED = """\
+prompt_id,prompt,n,watermark
+a-good,a quiet harbour,2,
+b-marked,a marked hill,1,true
+c-forbidden,a forbidden scene,1,
+d-half,a half moon,1,
+"""
+ALIKE = Measurement(phash=0xF0F0, contrast=1.0, corner_contrast=1.0)
+
+
+@pytest.fixture(scope="module")
+def mixed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Site, Run]]:
+    """Four prompts, one of them rejected by moderation, and the run that built them."""
+    folder = tmp_path_factory.mktemp("mixed")
+    forbidden = Fault(kind=FaultKind.MODERATION_FAILED, prompt_contains="forbidden")
+    plan = FAST.model_copy(update={"faults": (forbidden,)})
+    with (
+        RunningEmulator(folder / "provider", plan) as provider,
+        Site(folder / "data", settings_for(folder / "data", provider.base_url)) as site,
+    ):
+        site.write("mixed.csv", MIXED)
+        yield site, site.run("build_dataset", "mixed")
+
+
+def publish(site: Site, **changes: Any) -> Run:
+    """Run `publish` under other settings."""
+    changed = Site(site.folder, site.settings.model_copy(update=changes))
+    changed.instance = site.instance
+    run = changed.run("publish", "mixed")
+    assert run.outcome.failed_step == "gallery_every_request_stored"  # of the forbidden one
+    return run
+
+
+def ids_of(site: Site) -> list[str]:
+    """Image ids of the set."""
+    return sorted({row["image_id"] for row in site.rows("mixed")})
+
+
+def section_of(check: dg.AssetCheckEvaluation) -> str:
+    """The part of the page that a check links to, which must be there."""
+    url = urlsplit(check.metadata["page"].value)
+    page = Path(unquote(url.path)).read_text("utf-8")
+    found = page.partition(f'<section id="{url.fragment}">')[2]
+    assert found, url
+    return found.partition("</section>")[0]
+
+
+def test_moderated_prompts_and_prompts_without_an_image_are_told(mixed: tuple[Site, Run]) -> None:
+    """Counts to plot, the rows, and a link to where they are shown."""
+    checks = mixed[1].checks
+    moderated, absent = checks["no_moderation_failures"], checks["every_prompt_has_an_image"]
+    assert not moderated.passed
+    assert moderated.severity is dg.AssetCheckSeverity.WARN
+    assert moderated.metadata["moderated_requests"].value == 1
+    assert not absent.passed
+    assert absent.severity is dg.AssetCheckSeverity.ERROR  # no run will bring it by itself
+    assert absent.metadata["prompts_without_image"].value == 1
+    for check in (moderated, absent):
+        (row,) = check.metadata["rows"].value.records
+        assert row.data["prompt_id"] == "c-forbidden"
+        assert "c-forbidden" in section_of(check)
+
+
+def test_a_painted_watermark_is_a_sign(mixed: tuple[Site, Run]) -> None:
+    """One was asked for, and something is drawn where it belongs."""
+    check = mixed[1].checks["watermarks_are_where_asked_for"]
+    assert check.passed
+    assert check.metadata["asked_for"].value == 1
+    assert check.metadata["labelled_files"].value == 0
+
+
+def test_an_old_folder_gets_its_hashes_by_publishing(mixed: tuple[Site, Run]) -> None:
+    """Metadata of a version that knew none, and no measurements: everything is as if built now."""
+    site, built = mixed
+    path = site.layout.metadata("mixed")
+    table = pq.read_table(path)
+    whole, position = path.read_bytes(), table.schema.get_field_index("phash")
+    nothing = pa.nulls(table.num_rows, pa.string())
+    pq.write_table(table.set_column(position, table.schema.field(position), nothing), path)
+    shutil.rmtree(site.layout.measurements)
+    shutil.rmtree(site.layout.root / "quality")
+    run = publish(site)
+    assert path.read_bytes() == whole
+    assert all(row["phash"] for row in site.rows("mixed"))
+    for asset in ("image_metadata", "quality", "gallery"):
+        assert run.data_versions[asset] == built.data_versions[asset]
+
+
+def test_blank_and_near_images_warn_until_settings_allow_them(mixed: tuple[Site, Run]) -> None:
+    """Measured as two of four images that look alike and have nothing on them."""
+    site, _ = mixed
+    ids = ids_of(site)
+    known = MeasurementCache(site.layout.measurements).get(ids)
+    shutil.rmtree(site.layout.measurements)
+    MeasurementCache(site.layout.measurements).add({**known, ids[0]: ALIKE, ids[1]: ALIKE})
+    run = publish(site)
+    near, blank = run.checks["images_differ"], run.checks["images_are_not_blank"]
+    told = run.metadata["quality"]
+    assert (told["near_duplicate"], told["blank"], told["flagged_images"]) == (2, 2, 2)
+    for check in (near, blank):
+        assert not check.passed
+        assert check.severity is dg.AssetCheckSeverity.WARN
+        assert (check.metadata["flagged_images"].value, check.metadata["share"].value) == (2, 0.5)
+        assert {row.data["image_id"] for row in check.metadata["rows"].value.records} == {*ids[:2]}
+        assert section_of(check).count('class="shot"') == 2
+    (pair,) = near.metadata["nearest_pairs"].value.records
+    assert (pair.data["image_a"], pair.data["image_b"], pair.data["distance"]) == (*ids[:2], "0")
+
+    allowed = publish(site, near_duplicates_allowed=0.5, blank_allowed=0.5, moderated_allowed=1.0)
+    for name in ("images_differ", "images_are_not_blank", "no_moderation_failures"):
+        assert allowed.checks[name].passed, name
+    assert len(list((site.layout.root / "images").rglob("*.png"))) == len(ids)
+    shutil.rmtree(site.layout.measurements)
+
+
+def test_a_file_that_changed_is_an_error_and_the_rest_goes_on(mixed: tuple[Site, Run]) -> None:
+    """It is not measured under a name that is not its own."""
+    site, _ = mixed
+    row = site.rows("mixed")[0]
+    path, whole = site.layout.root / row["path"], (site.layout.root / row["path"]).read_bytes()
+    shutil.rmtree(site.layout.measurements, ignore_errors=True)
+    path.write_bytes(whole[:-1] + b"x")
+    try:
+        check = publish(site).checks["images_can_be_decoded"]
+    finally:
+        path.write_bytes(whole)
+    assert not check.passed
+    assert check.severity is dg.AssetCheckSeverity.ERROR
+    assert "other bytes" in check.metadata["rows"].value.records[0].data["problem"]
+    assert "other bytes" in section_of(check)
+
+
+def test_another_set_is_told_and_changes_no_version(mixed: tuple[Site, Run]) -> None:
+    """What else was built is no part of what is known about this set."""
+    site, built = mixed
+    assert built.metadata["quality"]["other_sets_compared"] == 0
+    site.write("other.csv", "prompt,n\na quiet harbour,2\nanother tram,1\n")
+    site.run("build_dataset", "other")
+    after = publish(site)
+    assert after.metadata["quality"]["other_sets_compared"] == 1
+    assert after.data_versions["quality"] == built.data_versions["quality"]
+    assert "with 1 other set" in section_text(site)
+
+
+def section_text(site: Site) -> str:
+    """The section about other sets."""
+    page = site.layout.quarantine("mixed").read_text("utf-8")
+    return page.partition('<section id="elsewhere">')[2].partition("</section>")[0]

@@ -1,0 +1,1 @@
+"""Measurements, near duplicates, flags, and the page that shows them."""

@@ -1,0 +1,138 @@
+"""The quarantine page: a section per flag that checks can link to, and nothing that can run."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+from urllib.parse import unquote
+
+import pytest
+from PIL import Image
+
+from wan_pipeline.dataset.quality.flags import Flag, Thresholds
+from wan_pipeline.dataset.quality.troubles import Trouble, Troubles
+from wan_pipeline.layout import DataLayout
+from wan_pipeline.report import quarantine as quarantine_module
+from wan_pipeline.report.quarantine import Quarantine, write_quarantine
+from wan_pipeline_tests.quality.pictures import MadeSet, scene
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+HOSTILE = "</style><script>alert(1)</script> \ud800"
+FORBIDDEN = Trouble(
+    prompt_id="c-forbidden",
+    request_id="ab" * 32,
+    prompt=HOSTILE,
+    state="failed",
+    reason="110001: input may contain sensitive information",
+    waiting=False,
+)
+NO_TROUBLES = Troubles(prompts=1, requests=1, moderated=[], without_image=[])
+
+
+@pytest.fixture
+def made(tmp_path: Path) -> MadeSet:
+    """A set with something of everything; its name needs quoting in a link."""
+    made = MadeSet(DataLayout(tmp_path, "emulator"), "ma de#1")
+    made.add(scene(1), prompt=HOSTILE.replace("\ud800", ""))
+    made.add(scene(1).resize((80, 60)))
+    made.add(Image.new("RGB", (64, 64), "teal"))
+    made.add(scene(2), size="1280*1280")
+    gone = made.add(scene(3))
+    (made.layout.root / "images" / gone[:2] / f"{gone}.png").unlink()
+    made.add(Image.new("RGB", (90, 64), (90, 90, 94)), watermark=True)
+    return made
+
+
+def page_of(made: MadeSet, *others: MadeSet, troubles: Troubles = NO_TROUBLES) -> str:
+    """Judge the sets and write the page of the first."""
+    for other in others:
+        other.judge()
+    summary = made.judge()
+    path = write_quarantine(
+        Quarantine(
+            prompt_set=made.name,
+            profile="emulator",
+            created=datetime.now(UTC),
+            thresholds=Thresholds(),
+            summary=summary,
+            troubles=troubles,
+            elsewhere=made.compare(*others),
+        ),
+        layout=made.layout,
+    )
+    assert path == made.layout.quarantine(made.name)
+    return path.read_text("utf-8")
+
+
+def section(page: str, anchor: str) -> str:
+    """One section of the page."""
+    return page.partition(f'<section id="{anchor}">')[2].partition("</section>")[0]
+
+
+def test_every_flag_has_a_section_with_its_images(made: MadeSet) -> None:
+    """With the reason, and links to the files that are there."""
+    page = page_of(made)
+    for flag in Flag:
+        assert section(page, flag.value).count('class="shot"') >= 1, flag
+    assert "64×64 instead" not in section(page, "wrong_size")
+    assert "160×120 instead of 1280×1280" in section(page, "wrong_size")
+    assert "contrast 0.00" in section(page, "blank")
+    assert "No such file" in section(page, "undecodable")
+    assert "no picture" in section(page, "undecodable")
+    folder = made.layout.quarantine(made.name).parent
+    for link in re.findall(r'src="([^"]+)"', page):
+        assert (folder / unquote(link)).resolve().is_file(), link
+
+
+def test_a_clean_set_says_so_and_keeps_its_anchors(tmp_path: Path) -> None:
+    """A check's link leads somewhere even when nothing is flagged."""
+    made = MadeSet(DataLayout(tmp_path, "emulator"), "clean")
+    made.add(scene(1))
+    page = page_of(made)
+    assert "nothing is flagged" in page
+    for anchor in (*Flag, "moderated", "without_image", "elsewhere"):
+        assert "None." in section(page, anchor), anchor
+
+
+def test_prompts_with_trouble_are_listed(made: MadeSet) -> None:
+    """Moderated ones, and those without an image."""
+    troubles = Troubles(prompts=3, requests=3, moderated=[FORBIDDEN], without_image=[FORBIDDEN])
+    page = page_of(made, troubles=troubles)
+    assert "sensitive information" in section(page, "moderated")
+    assert "c-forbidden" in section(page, "without_image")
+
+
+def test_nothing_that_a_user_or_provider_wrote_runs(made: MadeSet) -> None:
+    """Escaped, and the page allows no script at all."""
+    page = page_of(
+        made, troubles=Troubles(prompts=1, requests=1, moderated=[FORBIDDEN], without_image=[])
+    )
+    assert "<script" not in page
+    assert "default-src 'none'" in page
+    assert "script-src" not in page
+    assert "http:" not in page
+    assert "https:" not in page
+
+
+def test_images_of_other_sets_stand_beside_ours(made: MadeSet) -> None:
+    """Each pair with the other set's name."""
+    other = MadeSet(made.layout, "other")
+    other.add(scene(2).resize((80, 60)))
+    shown = section(page_of(made, other), "elsewhere")
+    assert shown.count('class="shot"') == 2
+    assert "this set, and other" in shown
+
+
+def test_long_lists_are_cut_and_counted(made: MadeSet, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The page stays small; the tables have everything."""
+    monkeypatch.setattr(quarantine_module, "_MOST_CARDS", 2)
+    monkeypatch.setattr(quarantine_module, "_MOST_OF_GROUP", 3)
+    for edge in range(40, 45):
+        made.add(Image.new("RGB", (edge, 40), "white"))
+    page = page_of(made)
+    assert section(page, "blank").count('class="shot"') == 2
+    assert "And 5 more images" in section(page, "blank")
+    assert "And 4 more of this group" in section(page, "near_duplicate")
