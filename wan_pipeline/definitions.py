@@ -15,6 +15,7 @@ from wan_pipeline.defs.assets.images import images
 from wan_pipeline.defs.assets.plan import plan
 from wan_pipeline.defs.assets.prompts import prompts
 from wan_pipeline.defs.assets.quality import quality
+from wan_pipeline.defs.assets.release import release
 from wan_pipeline.defs.assets.spend import spend
 from wan_pipeline.defs.automation import jobs, schedules, sensors
 from wan_pipeline.defs.checks import checks
@@ -40,7 +41,7 @@ def build_defs(
         resources: replacements, by resource name.
     """
     return dg.Definitions(
-        assets=[prompts, plan, images, image_metadata, quality, gallery, spend],
+        assets=[prompts, plan, images, image_metadata, quality, gallery, spend, release],
         asset_checks=[*checks, *quality_checks, *money_checks],
         jobs=jobs,
         schedules=schedules,

@@ -68,6 +68,11 @@ class DataLayout:
         return self.root / "measurements"
 
     @property
+    def releases(self) -> Path:
+        """Immutable versions of prompt sets."""
+        return self.root / "releases"
+
+    @property
     def written(self) -> tuple[Path, ...]:
         """Folders of the files that runs write."""
         names = (
@@ -79,6 +84,7 @@ class DataLayout:
             "quality",
             "gallery",
             "spend",
+            "releases",
         )
         return tuple(self.root / name for name in names)
 

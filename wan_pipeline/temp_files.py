@@ -10,13 +10,18 @@ import hashlib
 import os
 import re
 import secrets
+import shutil
 import time
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from wan_pipeline.processes import process_alive, process_start, this_machine
 
-__all__ = ["TEMP_PREFIX", "sweep_temp_files", "temp_path"]
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+__all__ = ["TEMP_PREFIX", "sweep_temp_files", "sweep_temp_folders", "temp_folder", "temp_path"]
 
 TEMP_PREFIX = ".tmp-"
 """How the name of every unfinished file begins; readers that list a folder leave these out."""
@@ -53,6 +58,29 @@ def sweep_temp_files(root: Path) -> int:
                     if _is_abandoned(temp):
                         temp.unlink()
                         removed += 1
+    return removed
+
+
+@contextmanager
+def temp_folder(home: Path) -> Generator[Path]:
+    """A new folder in `home` for what belongs together; the block renames it, or it is removed."""
+    folder = temp_path(home / "folder")
+    folder.mkdir()
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)  # gone already when it was renamed
+
+
+def sweep_temp_folders(home: Path) -> int:
+    """Remove unfinished folders directly in `home` whose writer is gone; how many there were."""
+    removed = 0
+    for folder in home.glob(f"{TEMP_PREFIX}*/"):
+        # Its writer may finish, or another sweep come first, at any moment.
+        with suppress(FileNotFoundError):
+            if _is_abandoned(folder):
+                shutil.rmtree(folder, ignore_errors=True)
+                removed += 1
     return removed
 
 

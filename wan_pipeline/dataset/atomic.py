@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Generator
     from pathlib import Path
 
-__all__ = ["atomic_path", "write_atomic"]
+__all__ = ["atomic_path", "sync_path", "write_atomic"]
 
 
 def write_atomic(path: Path, data: bytes) -> None:
@@ -53,14 +53,14 @@ def atomic_path(path: Path) -> Generator[Path]:
     temp = temp_path(path)
     try:
         yield temp
-        _sync(temp)
+        sync_path(temp)
         temp.replace(path)
     except BaseException:
         # Whatever ended the writing, the first error is the one to tell.
         with suppress(OSError):
             temp.unlink(missing_ok=True)
         raise
-    _sync(path.parent)
+    sync_path(path.parent)
 
 
 def _make_folder(folder: Path) -> None:
@@ -69,10 +69,10 @@ def _make_folder(folder: Path) -> None:
         return
     _make_folder(folder.parent)
     folder.mkdir(exist_ok=True)
-    _sync(folder.parent)
+    sync_path(folder.parent)
 
 
-def _sync(path: Path) -> None:
+def sync_path(path: Path) -> None:
     """Flush a file's content, or a folder's names, to the disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:

@@ -7,6 +7,7 @@ prompt file.
 import dagster as dg
 
 from wan_pipeline.defs.assets.images import NEVER_BUYS
+from wan_pipeline.defs.assets.release import JOB as MAKE_RELEASE
 from wan_pipeline.defs.assets.spend import LAST_EVENT
 from wan_pipeline.defs.partitions import prompt_sets
 from wan_pipeline.defs.resources import WanResource
@@ -51,7 +52,13 @@ report_spend = dg.define_asset_job(
     selection=SPEND,
     description="Export the ledger, draw the page about money, and check both. Free.",
 )
-jobs = [build_dataset, plan_only, recover, publish, report_spend]
+make_release = dg.define_asset_job(
+    MAKE_RELEASE,
+    selection=dg.AssetSelection.assets("release"),
+    description="Fix prompt sets as the next version of a release; the run's configuration names"
+    " both. Free.",
+)
+jobs = [build_dataset, plan_only, recover, publish, report_spend, make_release]
 
 
 @dg.sensor(

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from wan_pipeline.settings import DataLayout, Settings
 
-__all__ = ["JobOutcome", "fail_dead_runs", "open_instance", "run_job"]
+__all__ = ["JobOutcome", "fail_dead_runs", "open_instance", "run_job", "told_by"]
 
 MACHINE_TAG, PID_TAG, START_TAG = "wan/machine", "wan/pid", "wan/process_start"
 MAX_RETRIES_TAG = "dagster/max_retries"
@@ -92,25 +92,28 @@ def run_job(
     instance: dg.DagsterInstance,
     job_name: str,
     *,
-    prompt_set: str,
+    prompt_set: str | None = None,
     images: Mapping[str, Any] | None = None,
+    ops: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> JobOutcome:
-    """Run a job for one prompt set to its end, quietly; its log is in the instance.
+    """Run a job to its end, quietly; its log is in the instance.
 
     Args:
         defs: the pipeline.
         instance: where the run is recorded.
         job_name: which of its jobs.
-        prompt_set: the partition.
+        prompt_set: the partition; None for a job whose assets have none.
         images: configuration of the asset `images`, as in `ImagesConfig`.
+        ops: configuration of other assets, by name.
     """
-    if not instance.has_dynamic_partition("prompt_set", prompt_set):
+    if prompt_set is not None and not instance.has_dynamic_partition("prompt_set", prompt_set):
         instance.add_dynamic_partitions("prompt_set", [prompt_set])
     job = defs.resolve_job_def(job_name)
     own = job.partitioned_config
-    config = {**(own.get_run_config_for_partition_key(prompt_set) if own else {}), **QUIET}
-    if images:
-        config["ops"] = {**config.get("ops", {}), "images": {"config": dict(images)}}
+    of_partition = own is not None and prompt_set is not None
+    config = {**(own.get_run_config_for_partition_key(prompt_set) if of_partition else {}), **QUIET}
+    for name, values in {**(ops or {}), **({"images": images} if images else {})}.items():
+        config["ops"] = {**config.get("ops", {}), name: {"config": dict(values)}}
     result = job.execute_in_process(
         instance=instance,
         partition_key=prompt_set,
@@ -140,6 +143,18 @@ def run_job(
         error_class=error.cls_name or "" if error else "",
         error=told or (error.message.partition(": ")[2].strip() if error else ""),
     )
+
+
+def told_by(instance: dg.DagsterInstance, outcome: JobOutcome, asset: str) -> dict[str, Any]:
+    """Values of the metadata with which a run materialized an asset, by name."""
+    records = instance.get_records_for_run(
+        outcome.run_id, of_type=dg.DagsterEventType.ASSET_MATERIALIZATION
+    ).records
+    for record in records:
+        made = record.event_log_entry.asset_materialization
+        if made is not None and made.asset_key == dg.AssetKey(asset):
+            return {name: entry.value for name, entry in made.metadata.items()}
+    return {}
 
 
 def fail_dead_runs(instance: dg.DagsterInstance) -> list[str]:

@@ -13,6 +13,7 @@ from wan_pipeline.settings import Settings
 from wan_pipeline_tests.pipeline.site import ASSETS
 
 ROOT = Path(__file__).parents[2]
+UNDIVIDED = ("spend", "release")
 
 LOAD_WITH_NOTHING = """
 import socket, sys
@@ -63,7 +64,7 @@ def test_everything_resolves() -> None:
 
 def test_the_assets_are_there() -> None:
     """The graph has the assets of the design, in its order."""
-    assert {spec.key.to_user_string() for spec in specs()} == {*ASSETS, "spend"}
+    assert {spec.key.to_user_string() for spec in specs()} == {*ASSETS, *UNDIVIDED}
     deps = {
         spec.key.to_user_string(): {dep.asset_key.to_user_string() for dep in spec.deps}
         for spec in specs()
@@ -76,10 +77,11 @@ def test_the_assets_are_there() -> None:
         "quality": {"image_metadata"},
         "gallery": {"image_metadata", "quality"},
         "spend": {"images"},
+        "release": {"image_metadata"},
     }
 
 
-@pytest.mark.parametrize("name", [*ASSETS, "spend"])
+@pytest.mark.parametrize("name", [*ASSETS, *UNDIVIDED])
 def test_an_asset_says_what_it_is(name: str) -> None:
     """Description, group, kinds, owners and code version are what the UI shows."""
     spec = next(spec for spec in specs() if spec.key == dg.AssetKey(name))
@@ -91,10 +93,13 @@ def test_an_asset_says_what_it_is(name: str) -> None:
     assert spec.code_version
 
 
-def test_partitions_are_prompt_sets_and_spend_covers_them_all() -> None:
-    """What was spent is not divided: a purchase that two sets share would be in it twice."""
+def test_partitions_are_prompt_sets_but_for_what_covers_many() -> None:
+    """What was spent is not divided: a purchase that two sets share would be in it twice.
+
+    A release holds as many sets as one likes.
+    """
     partitions = {spec.key.to_user_string(): spec.partitions_def for spec in specs()}
-    assert partitions.pop("spend") is None
+    assert {partitions.pop(name) for name in UNDIVIDED} == {None}
     assert set(partitions) == set(ASSETS)
     for each in partitions.values():
         assert isinstance(each, dg.DynamicPartitionsDefinition)
@@ -105,7 +110,7 @@ def test_only_images_is_fenced_by_the_pool_and_nothing_paid_is_automatic() -> No
     """The account's pool belongs to the one asset that buys, which starts by itself never."""
     graph = defs.resolve_asset_graph()
     pools = {key.to_user_string(): graph.get(key).pools for key in graph.get_all_asset_keys()}
-    names = (*ASSETS, "spend")
+    names = (*ASSETS, *UNDIVIDED)
     assert pools == {name: {"wan_api"} if name == "images" else set() for name in names}
     automatic = {spec.key.to_user_string() for spec in specs() if spec.automation_condition}
     assert automatic == {"quality", "gallery"}
@@ -141,6 +146,7 @@ def test_jobs_say_whether_they_spend() -> None:
         "recover": "Never",
         "publish": "Free",
         "report_spend": "Free",
+        "make_release": "Free",
     }
     for name, word in words.items():
         assert word in (defs.resolve_job_def(name).description or "")
@@ -181,5 +187,5 @@ def test_dagsters_own_command_line_knows_the_project() -> None:
     assert checked.returncode == 0, checked.stdout + checked.stderr
     listed = dg_command("list", "defs", "--json")
     assert listed.returncode == 0, listed.stderr
-    for name in (*ASSETS, "spend", "build_dataset", "nightly_build", "new_prompt_files"):
+    for name in (*ASSETS, *UNDIVIDED, "build_dataset", "nightly_build", "new_prompt_files"):
         assert f'"{name}"' in listed.stdout

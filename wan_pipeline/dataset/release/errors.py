@@ -1,0 +1,38 @@
+"""Errors of releases; each message says what is wrong and what to do.
+
+ReleaseError
++-- ReleaseUsageError      no such release, or a name, ratio or choice that cannot be
++-- IncompleteSetError     a prompt set is not complete, and nobody said that this is fine
++-- StaleTableError        a table or file of the pipeline is not what the ledger says
++-- DamagedReleaseError    a release is not what its manifest says; it is not read
+"""
+
+from __future__ import annotations
+
+__all__ = [
+    "DamagedReleaseError",
+    "IncompleteSetError",
+    "ReleaseError",
+    "ReleaseUsageError",
+    "StaleTableError",
+]
+
+
+class ReleaseError(Exception):
+    """A release cannot be made, found or trusted."""
+
+
+class ReleaseUsageError(ReleaseError):
+    """No such release, or a name, ratio or choice that cannot be."""
+
+
+class IncompleteSetError(ReleaseError):
+    """A prompt set is not complete, and nobody said that this is fine."""
+
+
+class StaleTableError(ReleaseError):
+    """A table or file of the pipeline is not what the ledger says; nothing was released."""
+
+
+class DamagedReleaseError(ReleaseError):
+    """A release is not what its manifest says; it is not read."""

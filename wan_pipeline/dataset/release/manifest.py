@@ -1,0 +1,348 @@
+"""manifest.json: what a release is made of, and the hash that makes every byte of it count.
+
+`hashes.manifest` is the SHA-256 of the file's own bytes with the 64 digits of that field written
+as zeros. The file lists every other file with its SHA-256, so this one hash stands for the whole
+release, down to the last byte of the last image. To compute it without this package:
+
+    sed 's/"manifest": "[0-9a-f]*"/"manifest": "0000…0000"/' manifest.json | sha256sum
+
+A manifest may come from anywhere: it is bounded, every name in it is one of a closed form, and
+no path in it is used before it was checked.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from datetime import datetime
+from decimal import Decimal
+from typing import TYPE_CHECKING, Annotated, Any, cast
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from wan_pipeline.dataset.release.errors import DamagedReleaseError
+from wan_pipeline.dataset.release.reference import NAME
+from wan_pipeline.dataset.release.tables import TABLE_SCHEMAS
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+__all__ = [
+    "Cost",
+    "Counts",
+    "Hashes",
+    "LedgerRange",
+    "Manifest",
+    "MissingRequest",
+    "Price",
+    "PromptSetFacts",
+    "SplitCounts",
+    "TableFile",
+    "UnreadableManifestError",
+    "parse_manifest",
+    "read_manifest",
+    "render_manifest",
+]
+
+FORMAT = "wan_pipeline.release"
+FORMAT_VERSION = 1
+MAX_BYTES = 256 * 2**20  # some 1.3 million images
+_ZEROS = "0" * 64
+_HASH = re.compile(rb'"manifest": "([0-9a-f]{64})"')
+_IMAGE_PATH = re.compile(r"images/([0-9a-f]{2})/(\1[0-9a-f]{62})\.(?:png|webp|jpg)")
+_IMAGE_KEYS = ("path", "bytes", "sha256")
+
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+Count = Annotated[int, Field(ge=0, le=2**53)]
+Usd = Annotated[Decimal, Field(ge=0, le=10**12)]
+
+
+class UnreadableManifestError(DamagedReleaseError):
+    """The manifest cannot be read as one; nothing is known about the release."""
+
+
+class _Part(BaseModel):
+    """A part of the manifest; nothing in it is optional or free."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Hashes(_Part):
+    """`content`: see `content.py`; `manifest`: see this module's docstring."""
+
+    content: Sha256
+    manifest: Sha256
+
+
+class MissingRequest(_Part):
+    """A request of a prompt set that has no images in the release, or not all, and why."""
+
+    request_id: Sha256
+    prompt_id: str
+    state: str
+    reason: str
+
+
+class PromptSetFacts(_Part):
+    """One prompt set as it was released.
+
+    `rows_version` is the hash of the validated rows, whatever their order; `file_sha256` that of
+    the prompt file's bytes. `quality_checked` counts the images that the quality checks had seen,
+    `images_short` those that complete requests did not bring.
+    """
+
+    name: str
+    file: str
+    file_sha256: Sha256
+    rows_version: Sha256
+    prompts: Count
+    requests: Count
+    images: Count
+    quality_checked: Count
+    rejections: Count
+    images_short: Count
+    missing: tuple[MissingRequest, ...]
+
+
+class SplitCounts(_Part):
+    """What one side of the split holds."""
+
+    images: Count
+    prompts: Count
+
+
+class Counts(_Part):
+    """Rows and files.
+
+    `files_in_several_splits` counts images that prompts on different sides share.
+    """
+
+    images: Count
+    files: Count
+    file_bytes: Count
+    requests: Count
+    prompts: Count
+    by_split: dict[str, SplitCounts]
+    files_in_several_splits: Count
+    flagged: Count
+
+
+class Cost(_Part):
+    """What the images cost: each purchase behind them once, whoever shares it."""
+
+    total_usd: Usd
+    purchases: Count
+    by_source: dict[str, Usd]
+
+
+class Price(_Part):
+    """The price per image in force when the release was made, and where it comes from."""
+
+    usd_per_image: Usd | None
+    source: str
+    table_version: str
+
+
+class LedgerRange(_Part):
+    """Event numbers: first and last behind the images, and the ledger's newest at that moment."""
+
+    first_event: Count
+    last_event: Count
+    newest_event: Count
+
+
+class TableFile(_Part):
+    """One Parquet file of the release."""
+
+    file: str
+    bytes: Count
+    sha256: Sha256
+    rows: Count
+    columns: list[dict[str, Any]]
+
+
+class Manifest(_Part):
+    """Everything that manifest.json says; `images` is length by path, the path holds the hash."""
+
+    format: str
+    format_version: int
+    name: Annotated[str, Field(pattern=rf"^{NAME.pattern}$")]
+    version: Annotated[int, Field(ge=1, le=999_999_999)]
+    profile: str
+    created_at: datetime
+    code_version: str
+    hashes: Hashes
+    prompt_sets: tuple[PromptSetFacts, ...]
+    counts: Counts
+    cost: Cost
+    price: Price
+    split: dict[str, str]
+    settings: dict[str, str | int | bool | None]
+    ledger: LedgerRange
+    tables: tuple[TableFile, ...]
+    images: dict[str, Count]
+
+    @property
+    def reference(self) -> str:
+        """``name@v3``."""
+        return f"{self.name}@v{self.version}"
+
+    @property
+    def complete(self) -> bool:
+        """Whether no request of its prompt sets is missing."""
+        return not any(each.missing for each in self.prompt_sets)
+
+    def table(self, file: str) -> TableFile:
+        """The entry of one table."""
+        return next(each for each in self.tables if each.file == file)
+
+
+def image_hash(path: str) -> str:
+    """The SHA-256 that the path of an image names."""
+    return path.rpartition("/")[2].partition(".")[0]
+
+
+def render_manifest(manifest: Manifest) -> tuple[bytes, Manifest]:
+    """The file's bytes, and the manifest with its own hash in it."""
+    head = manifest.model_dump(mode="json", exclude={"images"})
+    head["hashes"]["manifest"] = _ZEROS
+    lines = ",\n".join(
+        f'    {{"path": "{path}", "bytes": {length}, "sha256": "{image_hash(path)}"}}'
+        for path, length in sorted(manifest.images.items())
+    )
+    text = json.dumps(head, indent=2, ensure_ascii=False).removesuffix("\n}")
+    blank = f'{text},\n  "images": [\n{lines}\n  ]\n}}\n'.encode()
+    digest = hashlib.sha256(blank).hexdigest()
+    place = f'"manifest": "{_ZEROS}"'.encode()
+    hashes = Hashes(content=manifest.hashes.content, manifest=digest)
+    data = blank.replace(place, f'"manifest": "{digest}"'.encode(), 1)
+    return data, manifest.model_copy(update={"hashes": hashes})
+
+
+def read_manifest(path: Path) -> Manifest:
+    """Read and check a manifest.
+
+    Raises:
+        DamagedReleaseError: it is not there, not one, or its bytes are not those of its hash.
+    """
+    data = manifest_bytes(path)
+    manifest = parse_manifest(data, path)
+    found = hash_of(data)
+    if found != manifest.hashes.manifest:
+        raise DamagedReleaseError(
+            f"{path} was changed: its bytes have the hash {found}, and it says"
+            f" {manifest.hashes.manifest}. A release never changes: restore the file from a backup,"
+            " or make a new version"
+        )
+    return manifest
+
+
+def manifest_bytes(path: Path) -> bytes:
+    """The bytes of a manifest, if they are not too many.
+
+    Raises:
+        UnreadableManifestError: they cannot be read.
+    """
+    try:
+        if not path.is_file():
+            raise UnreadableManifestError(
+                f"{path} is not there, so this folder is no release: restore it from a backup, or"
+                " make a new version"
+            )
+        size = path.stat().st_size
+        if size > MAX_BYTES:
+            raise UnreadableManifestError(
+                f"{path} has {size:,} bytes, more than the {MAX_BYTES:,} that a manifest may have:"
+                " it is none of ours"
+            )
+        return path.read_bytes()
+    except OSError as error:
+        raise UnreadableManifestError(
+            f"{path} cannot be read: {error.strerror or error}"
+        ) from error
+
+
+def hash_of(data: bytes) -> str:
+    """The manifest hash of these bytes; of anything else than a manifest, some hash."""
+    return hashlib.sha256(_HASH.sub(f'"manifest": "{_ZEROS}"'.encode(), data, count=1)).hexdigest()
+
+
+def parse_manifest(data: bytes, path: Path) -> Manifest:
+    """Bytes to a manifest whose every value has the right form; hashes are not compared.
+
+    Raises:
+        UnreadableManifestError: it is none, or one of another format version.
+    """
+    try:
+        document = _document(data)
+        document["images"] = _image_files(document.get("images"))
+        manifest = Manifest.model_validate(document)
+        _check_tables(manifest)
+    except (ValueError, RecursionError) as error:
+        raise UnreadableManifestError(
+            f"{path} cannot be used as a manifest: {_in_words(error)}. Restore it from a backup, or"
+            " make a new version"
+        ) from error
+    return manifest
+
+
+def _document(data: bytes) -> dict[str, Any]:
+    found: Any = json.loads(data, object_pairs_hook=_object)
+    if not isinstance(found, dict):
+        raise ValueError("it holds no JSON object")  # noqa: TRY004  a wrong value in a file
+    document = cast("dict[str, Any]", found)
+    _check_format(document)
+    return document
+
+
+def _object(pairs: list[tuple[str, Any]]) -> Any:
+    """A JSON object; the many entries of images as small tuples."""
+    if tuple(name for name, _ in pairs) == _IMAGE_KEYS:
+        return tuple(value for _, value in pairs)
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("one object names a key twice")
+    return found
+
+
+def _check_format(document: dict[str, Any]) -> None:
+    if document.get("format") != FORMAT:
+        raise ValueError(f"its format is {str(document.get('format'))[:60]!r}, not {FORMAT!r}")
+    if document.get("format_version") != FORMAT_VERSION:
+        raise ValueError(
+            f"its format version is {str(document.get('format_version'))[:20]}, and this version of"
+            f" wan_pipeline reads {FORMAT_VERSION}"
+        )
+
+
+def _image_files(listed: Any) -> dict[str, int]:
+    if not isinstance(listed, list):
+        raise ValueError("it lists no images")  # noqa: TRY004  a wrong value in a file
+    files: dict[str, int] = {}
+    for entry in cast("list[Any]", listed):
+        match entry:
+            case (str(path), int(length), str(sha256)) if _IMAGE_PATH.fullmatch(
+                path
+            ) and sha256 == image_hash(path):
+                if path in files:
+                    raise ValueError(f"it lists {path} twice")
+                files[path] = length
+            case _:
+                raise ValueError(f"{str(entry)[:120]} is no entry of an image")
+    return files
+
+
+def _check_tables(manifest: Manifest) -> None:
+    files = [each.file for each in manifest.tables]
+    if sorted(files) != sorted(TABLE_SCHEMAS):
+        raise ValueError(f"its tables are {str(files)[:200]}, not {', '.join(TABLE_SCHEMAS)}")
+
+
+def _in_words(error: Exception) -> str:
+    if isinstance(error, ValidationError):
+        return "; ".join(
+            f"{'.'.join(str(part) for part in each['loc'])[:80]}: {each['msg'][:200]}"
+            for each in error.errors(include_input=False, include_url=False)[:3]
+        )
+    return str(error)[:300] or type(error).__name__

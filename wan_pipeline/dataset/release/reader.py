@@ -1,0 +1,196 @@
+"""Read a release: open it by its name, stream its rows, find its images.
+
+The one way in for everything that takes a release as its input. Opening checks the manifest's own
+hash, hashes the tables, and compares the length of every image; a release that fails is refused.
+The bytes of an image are checked when they are read; `verify.py` checks them all.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from wan_pipeline.dataset.release.errors import DamagedReleaseError, ReleaseUsageError
+from wan_pipeline.dataset.release.manifest import image_hash, read_manifest
+from wan_pipeline.dataset.release.reference import Reference, release_names, versions_of
+from wan_pipeline.dataset.release.tables import IMAGES_FILE, MANIFEST_FILE
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+    from wan_pipeline.dataset.release.manifest import Manifest
+
+__all__ = ["Release", "locate_release", "open_release"]
+
+BATCH_ROWS = 4096
+NAMED = 3  # of what is wrong, in an error
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Release:
+    """An opened release.
+
+    Attributes:
+        name: without its version.
+        version: from 1.
+        reference: ``name@v3``.
+        folder: of its manifest and tables.
+        data_root: the profile's data folder; paths of images are relative to it.
+        manifest: everything known about it.
+    """
+
+    name: str
+    version: int
+    reference: str
+    folder: Path
+    data_root: Path
+    manifest: Manifest
+
+    def rows(
+        self, columns: Sequence[str] | None = None, *, batch_rows: int = BATCH_ROWS
+    ) -> Iterator[pa.RecordBatch]:
+        """Stream the rows of `images.parquet`, sorted by prompt set, prompt, request and image.
+
+        Args:
+            columns: which of `tables.RELEASE_IMAGES`; all when None.
+            batch_rows: rows per batch at most.
+
+        Raises:
+            DamagedReleaseError: the table cannot be read.
+        """
+        return self.table_rows(IMAGES_FILE, columns, batch_rows=batch_rows)
+
+    def table_rows(
+        self, file: str, columns: Sequence[str] | None = None, *, batch_rows: int = BATCH_ROWS
+    ) -> Iterator[pa.RecordBatch]:
+        """The same of any of its tables (`tables.TABLE_SCHEMAS`)."""
+        path = self.folder / file
+        try:
+            with pq.ParquetFile(path) as table:
+                wanted = None if columns is None else list(columns)
+                yield from table.iter_batches(batch_size=batch_rows, columns=wanted)
+        except (pa.ArrowException, OSError) as error:
+            raise DamagedReleaseError(
+                f"{path} cannot be read ({str(error).splitlines()[0]}): `wan release verify"
+                f" {self.reference}` tells what else is damaged"
+            ) from error
+
+    def image_path(self, row_path: str) -> Path:
+        """The file of an image, as the column `path` names it.
+
+        Raises:
+            DamagedReleaseError: the release holds no such image; nothing else is ever reached.
+        """
+        if row_path not in self.manifest.images:
+            raise DamagedReleaseError(
+                f"{row_path[:200]!r} is no image that the manifest of {self.reference} lists"
+            )
+        return self.data_root / row_path
+
+    def read_image(self, row_path: str) -> bytes:
+        """The bytes of an image, exactly those that were released.
+
+        Raises:
+            DamagedReleaseError: they are not there or others.
+        """
+        path = self.image_path(row_path)
+        try:
+            data = path.read_bytes()
+        except OSError as error:
+            raise DamagedReleaseError(
+                f"{path} cannot be read ({error.strerror or error}), so {self.reference} is not"
+                " whole: restore the file from a backup"
+            ) from error
+        if hashlib.sha256(data).hexdigest() != image_hash(row_path):
+            raise DamagedReleaseError(
+                f"{path} was changed: its bytes are not those that {self.reference} released."
+                f" Restore it from a backup; `wan release verify {self.reference}` names all"
+            )
+        return data
+
+
+def locate_release(releases_dir: Path, reference: str) -> tuple[str, int, Path]:
+    """Name, version and folder of a release, opened or not.
+
+    Raises:
+        ReleaseUsageError: there is none of that name or version.
+    """
+    wanted = Reference.parse(reference)
+    versions = versions_of(releases_dir, wanted.name)
+    if not versions:
+        known = ", ".join(release_names(releases_dir)) or "none yet"
+        raise ReleaseUsageError(
+            f"there is no release {wanted.name!r} in {releases_dir} (found: {known}). `wan release"
+            " create NAME` makes one; WAN_PROFILE and WAN_DATA_DIR say where to look"
+        )
+    version = wanted.version or versions[-1]
+    if version not in versions:
+        raise ReleaseUsageError(
+            f"release {wanted.name} has no version v{version}; it has"
+            f" {', '.join(f'v{each}' for each in versions)}"
+        )
+    return wanted.name, version, releases_dir / wanted.name / f"v{version}"
+
+
+def open_release(releases_dir: Path, reference: str) -> Release:
+    """Open a release for reading.
+
+    Args:
+        releases_dir: ``data/<profile>/releases``.
+        reference: ``name@v3``, or ``name`` for its newest version.
+
+    Raises:
+        ReleaseUsageError: there is none.
+        DamagedReleaseError: it is not what its manifest says.
+    """
+    name, version, folder = locate_release(releases_dir, reference)
+    manifest = read_manifest(folder / MANIFEST_FILE)
+    if (manifest.name, manifest.version) != (name, version):
+        raise DamagedReleaseError(
+            f"{folder} holds the manifest of {manifest.reference}: move it back to where it was"
+        )
+    release = Release(
+        name=name,
+        version=version,
+        reference=manifest.reference,
+        folder=folder,
+        data_root=releases_dir.parent,
+        manifest=manifest,
+    )
+    if wrong := [*_wrong_tables(release), *_wrong_lengths(release)]:
+        more = f", and {len(wrong) - NAMED} more" if len(wrong) > NAMED else ""
+        raise DamagedReleaseError(
+            f"{release.reference} is not what its manifest says: {', '.join(wrong[:NAMED])}{more}."
+            f" It is not read: `wan release verify {release.reference}` names every difference;"
+            " restore the files from a backup"
+        )
+    return release
+
+
+def _wrong_tables(release: Release) -> Iterator[str]:
+    for table in release.manifest.tables:
+        path = release.folder / table.file
+        try:
+            with path.open("rb") as file:
+                found = hashlib.file_digest(file, "sha256").hexdigest()
+        except OSError as error:
+            yield f"{table.file}: {error.strerror or error}"
+            continue
+        if found != table.sha256:
+            yield f"{table.file} was changed"
+
+
+def _wrong_lengths(release: Release) -> Iterator[str]:
+    for path, length in release.manifest.images.items():
+        try:
+            found = (release.data_root / path).stat().st_size
+        except OSError as error:
+            yield f"{path}: {error.strerror or error}"
+            continue
+        if found != length:
+            yield f"{path} has {found} bytes instead of {length}"

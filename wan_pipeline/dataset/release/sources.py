@@ -1,0 +1,257 @@
+"""What a release is made of: the tables of a prompt set, held against each other and the ledger.
+
+A release says which prompt file it came from. So the file must still give the rows that were
+planned, the metadata table must have exactly the images that the ledger shows for them, and every
+image file must have the bytes of its name. What does not fit is named, and nothing is released.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+from collections import deque
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from wan_pipeline.dataset.metadata import METADATA
+from wan_pipeline.dataset.release.errors import StaleTableError
+from wan_pipeline.ledger.shown import shown_of
+from wan_pipeline.prompts.canonical import canonical_json
+from wan_pipeline.prompts.digests import Digests
+from wan_pipeline.prompts.plan_table import iter_prompts, iter_requests
+from wan_pipeline.prompts.table import build_prompt_table
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from wan_pipeline.dataset.release.manifest import MissingRequest
+    from wan_pipeline.ledger.reading import LedgerReader
+
+__all__ = ["FileProblem", "PlannedSet", "SetSource", "check_files", "image_rows", "read_planned"]
+
+BATCH_ROWS = 16_384
+CHUNK = 2_000  # requests whose purchases are in memory at once
+READ_AHEAD = 64  # files being hashed or waiting for it
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SetSource:
+    """One prompt set to release.
+
+    Attributes:
+        prompt_set: its name.
+        prompt_file: the user's file.
+        prompts: the validated rows.
+        requests: the request table.
+        metadata: the metadata table.
+        quality: the quality table; it need not exist.
+        truncate: whether the file's texts are cut to their limits, as when it was planned.
+        rejections: rules broken by rows of the file.
+        images_short: images that complete requests did not bring.
+        missing: requests that are not complete.
+    """
+
+    prompt_set: str
+    prompt_file: Path
+    prompts: Path
+    requests: Path
+    metadata: Path
+    quality: Path
+    truncate: bool
+    rejections: int
+    images_short: int
+    missing: Sequence[MissingRequest]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlannedSet:
+    """What a set's file and tables agree on.
+
+    Attributes:
+        file_sha256: of the prompt file.
+        rows_version: hash of the validated rows; the data version of the asset `prompts`.
+        prompts: validated rows.
+        requests: distinct requests.
+        attempts: which purchase brought the images of each request that has any.
+        rows: digests of the rows that the metadata table must have, by `row_digest`.
+    """
+
+    file_sha256: str
+    rows_version: str
+    prompts: int
+    requests: int
+    attempts: dict[str, int]
+    rows: set[bytes]
+
+
+def read_planned(source: SetSource, ledger: LedgerReader) -> PlannedSet:
+    """Hold prompt file, prompt table, request table and ledger against each other.
+
+    Raises:
+        StaleTableError: the prompt file gives other rows than were planned.
+        PromptError: the file or a table cannot be read.
+    """
+    with source.prompt_file.open("rb") as file:
+        file_sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+    with tempfile.TemporaryDirectory() as scratch:
+        fresh = build_prompt_table(
+            source.prompt_file,
+            out_dir=Path(scratch),
+            set_name=source.prompt_set,
+            truncate=source.truncate,
+        )
+    planned = Digests()
+    for prompt in iter_prompts(source.prompts):
+        planned.append(prompt.content_digest())
+    if planned.combined() != fresh.data_version:
+        raise StaleTableError(
+            f"{source.prompt_file} (or WAN_TRUNCATE_PROMPTS) was changed after it was planned, so"
+            f" the images are not known to be those of its rows: `wan run {source.prompt_set}`"
+            " builds it anew. Nothing was made"
+        )
+    attempts, rows, ids = dict[str, int](), set[bytes](), set[str]()
+    for chunk in _chunks(source.requests):
+        shown = shown_of(ledger, {row.request_id for row in chunk})
+        for row in chunk:
+            ids.add(row.request_id)
+            if found := shown.get(row.request_id):
+                attempts[row.request_id] = found.purchase.attempt
+                rows.update(
+                    row_digest(
+                        request_id=row.request_id,
+                        image_index=image.image_index,
+                        image_id=image.image_id,
+                        prompt_id=row.prompt_id,
+                        replica=row.replica,
+                        seed_source=row.seed_source,
+                        prompt_columns=row.prompt_columns,
+                    )
+                    for image in found.images
+                )
+    return PlannedSet(
+        file_sha256=file_sha256,
+        rows_version=fresh.data_version,
+        prompts=fresh.accepted,
+        requests=len(ids),
+        attempts=attempts,
+        rows=rows,
+    )
+
+
+def row_digest(**values: Any) -> bytes:
+    """16 bytes of what decides whether a metadata row belongs to a request and its images."""
+    return hashlib.sha256(canonical_json(values).encode()).digest()[:16]
+
+
+def image_rows(source: SetSource, planned: PlannedSet) -> Iterator[pa.RecordBatch]:
+    """Stream the metadata table, which must have exactly the rows that were planned and stored.
+
+    Raises:
+        StaleTableError: it has not, at the latest after its last row.
+    """
+    left = set(planned.rows)
+    names = ("request_id", "image_index", "image_id", "prompt_id")
+    of_prompt = ("replica", "seed_source", "prompt_columns")
+    try:
+        with pq.ParquetFile(source.metadata) as table:
+            if not table.schema_arrow.equals(METADATA):
+                raise _stale(source, "has the columns of another version")
+            for batch in table.iter_batches(batch_size=BATCH_ROWS):
+                for row in batch.select([*names, *of_prompt]).to_pylist():
+                    digest = row_digest(**row)
+                    if digest not in left:
+                        raise _stale(source, f"has a row too many, of prompt {row['prompt_id']!r}")
+                    left.remove(digest)
+                yield batch
+    except (pa.ArrowException, OSError) as error:
+        raise _stale(source, f"cannot be read ({str(error).splitlines()[0]})") from error
+    if left:
+        raise _stale(source, f"lacks {len(left)} rows of images that are stored")
+
+
+def _stale(source: SetSource, what: str) -> StaleTableError:
+    return StaleTableError(
+        f"{source.metadata} {what}: `wan run {source.prompt_set}`, or the job `publish` for that"
+        " set, writes it anew from the ledger. Nothing was made"
+    )
+
+
+def _chunks(requests: Path) -> Iterator[list[Any]]:
+    chunk: list[Any] = []
+    for row in iter_requests(requests):
+        chunk.append(row)
+        if len(chunk) == CHUNK:
+            yield chunk
+            chunk = []
+    yield chunk
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileProblem:
+    """A file that is not what it must be.
+
+    Attributes:
+        path: as it is listed.
+        kind: `missing`, `length`, `bytes` or `unreadable`.
+        expected: length or SHA-256.
+        found: the same of the file, or the system's words.
+    """
+
+    path: str
+    kind: str
+    expected: str
+    found: str
+
+    def __str__(self) -> str:
+        """In words."""
+        match self.kind:
+            case "missing":
+                return f"{self.path} is missing"
+            case "length":
+                return f"{self.path} has {self.found} bytes instead of {self.expected}"
+            case "bytes":
+                return f"{self.path} was changed: SHA-256 {self.found} instead of {self.expected}"
+            case _:
+                return f"{self.path} cannot be read: {self.found}"
+
+
+def check_files(root: Path, expected: Iterable[tuple[str, int, str]]) -> Iterator[FileProblem]:
+    """Hash many files, several at once, in the order in which they are given.
+
+    Args:
+        root: folder that the paths are relative to.
+        expected: path, length and SHA-256.
+    """
+    waiting: deque[Future[FileProblem | None]] = deque()
+    with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as pool:
+        for path, length, sha256 in expected:
+            waiting.append(pool.submit(_check_file, root, path, length, sha256))
+            if len(waiting) >= READ_AHEAD and (problem := waiting.popleft().result()):
+                yield problem
+        for each in waiting:
+            if problem := each.result():
+                yield problem
+
+
+def _check_file(root: Path, path: str, length: int, sha256: str) -> FileProblem | None:
+    target = root / path
+    try:
+        if not target.is_file():  # a pipe would never end
+            return FileProblem(path=path, kind="missing", expected=sha256, found="")
+        size = target.stat().st_size
+        if size != length:
+            return FileProblem(path=path, kind="length", expected=str(length), found=str(size))
+        with target.open("rb") as file:
+            found = hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        words = error.strerror or str(error)
+        return FileProblem(path=path, kind="unreadable", expected=sha256, found=words)
+    if found != sha256:
+        return FileProblem(path=path, kind="bytes", expected=sha256, found=found)
+    return None

@@ -1,0 +1,82 @@
+"""Which side of the split a prompt is on: by a hash of its id, and of nothing else.
+
+All images of one prompt are on one side, in every prompt set and every release, on any machine;
+which other prompts there are does not matter. With x = the first 8 bytes of SHA-256 over
+``wan_pipeline.split/1`` LF and the prompt id as UTF-8, read as a big-endian fraction of 2**64:
+test when x is below the test ratio, validation when it is below test and validation together,
+else train. So a larger test side keeps what was in it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from dataclasses import dataclass
+from enum import StrEnum
+from fractions import Fraction
+
+from wan_pipeline.dataset.release.errors import ReleaseUsageError
+
+__all__ = ["DEFAULT_SPLIT", "Split", "SplitRatios"]
+
+_SALT = b"wan_pipeline.split/1\n"
+_RANGE = 2**64
+_RATIO = re.compile(r"[0-9]{1,9}(?:\.[0-9]{1,9})?")
+DEFAULT_SPLIT = "0.9/0.05/0.05"
+
+
+class Split(StrEnum):
+    """The sides."""
+
+    TRAIN = "train"
+    VALIDATION = "validation"
+    TEST = "test"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SplitRatios:
+    """Exact shares of the prompts, as they were written; only their proportion counts."""
+
+    train: str
+    validation: str
+    test: str
+
+    @classmethod
+    def parse(cls, text: str) -> SplitRatios:
+        """Read ``0.9/0.05/0.05`` or ``90/5/5``: train, validation, test.
+
+        Raises:
+            ReleaseUsageError: it is not three numbers, or all are zero.
+        """
+        parts = [part.strip() for part in text.split("/")]
+        if len(parts) != len(Split) or not all(_RATIO.fullmatch(part) for part in parts):
+            raise ReleaseUsageError(
+                f"{text!r} is no split: write the shares of train, validation and test like"
+                f" {DEFAULT_SPLIT} or 90/5/5. Nothing was made"
+            )
+        if not any(Fraction(part) for part in parts):
+            raise ReleaseUsageError(
+                f"{text!r} gives every side nothing: one share must be above zero. Nothing was made"
+            )
+        return cls(train=parts[0], validation=parts[1], test=parts[2])
+
+    def as_dict(self) -> dict[str, str]:
+        """Share by side, as written."""
+        return {"train": self.train, "validation": self.validation, "test": self.test}
+
+    def of(self, prompt_id: str) -> Split:
+        """The side of one prompt."""
+        test, below = self._limits()
+        position = Fraction(int.from_bytes(_digest(prompt_id)[:8], "big"), _RANGE)
+        if position < test:
+            return Split.TEST
+        return Split.VALIDATION if position < below else Split.TRAIN
+
+    def _limits(self) -> tuple[Fraction, Fraction]:
+        train, validation, test = map(Fraction, (self.train, self.validation, self.test))
+        whole = train + validation + test
+        return test / whole, (test + validation) / whole
+
+
+def _digest(prompt_id: str) -> bytes:
+    return hashlib.sha256(_SALT + prompt_id.encode("utf-8", "surrogatepass")).digest()

@@ -1,0 +1,205 @@
+"""The `release` asset."""
+
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+
+import dagster as dg
+import pyarrow.parquet as pq
+from pydantic import Field
+
+from wan_pipeline import __version__
+from wan_pipeline.dataset.metadata import METADATA
+from wan_pipeline.dataset.release.create import (
+    Circumstances,
+    CreatedRelease,
+    ReleaseOrder,
+    create_release,
+)
+from wan_pipeline.dataset.release.errors import ReleaseUsageError
+from wan_pipeline.dataset.release.manifest import MissingRequest, Price
+from wan_pipeline.dataset.release.sources import SetSource
+from wan_pipeline.dataset.release.split import DEFAULT_SPLIT, SplitRatios
+from wan_pipeline.dataset.release.tables import RELEASE_IMAGES
+from wan_pipeline.defs import ui
+from wan_pipeline.defs.resources import WanResource
+from wan_pipeline.generation.planning import standing_of, unfinished_of
+from wan_pipeline.ledger.ledger import Ledger
+from wan_pipeline.prompts.plan_table import REQUESTS_FILE
+from wan_pipeline.prompts.sets import find_prompt_sets
+from wan_pipeline.prompts.table import PROMPTS_FILE, REJECTS_FILE
+from wan_pipeline.wan.prices import VERSION as PRICE_TABLE_VERSION
+
+__all__ = ["JOB", "ReleaseConfig", "release"]
+
+JOB = "make_release"
+LINEAGE = {
+    **ui.same_columns(RELEASE_IMAGES, source="image_metadata", origin=METADATA),
+    "split": ("image_metadata", "prompt_id"),
+}
+
+
+class ReleaseConfig(dg.Config):
+    """What is released, under which name."""
+
+    name: str = Field(
+        default="",
+        description="Name of the release: lower-case letters, digits, dot, underscore, hyphen. Its"
+        " versions are counted: name@v1, name@v2, ... Nothing is released without a name, so that"
+        " materializing the whole graph makes no version.",
+    )
+    sets: list[str] = Field(
+        default=[], description="Prompt sets to release; every set that was built when empty."
+    )
+    split: str = Field(
+        default=DEFAULT_SPLIT,
+        description="Shares of train, validation and test. A prompt's side depends on its id only.",
+    )
+    incomplete: bool = Field(
+        default=False,
+        description="Whether sets with failed, unknown or missing requests are released all the"
+        " same; the manifest names each of these.",
+    )
+
+
+@dg.asset(
+    deps=["image_metadata"],
+    group_name="dataset",
+    kinds={"pyarrow", "parquet", "json"},
+    owners=["team:wan-pipeline"],
+    code_version="1",
+    output_required=False,
+)
+def release(
+    context: dg.AssetExecutionContext, config: ReleaseConfig, wan: WanResource
+) -> Iterator[dg.MaterializeResult]:
+    """An immutable, named version of one or more prompt sets: something to train on and to check.
+
+    Made by hand only, never by a schedule or a condition: launch the job `make_release` with a name
+    and the sets, or type `wan release create`. Its manifest holds the SHA-256 of every table and
+    image, the columns, counts, cost, prompt files and the range of the ledger behind them. Released
+    again without a change, the newest version is told and nothing is made.
+
+    The data version is the hash of the manifest, which stands for every byte of the release.
+    """
+    if not config.name:
+        no_name = "no release was made: the run's configuration gives no name"
+        if context.run.job_name == JOB:
+            raise ReleaseUsageError(f"{no_name}. Write it under ops: release: config: name")
+        context.log.info(no_name)
+        return
+    with wan.ledger() as ledger:
+        made = create_release(
+            ReleaseOrder(
+                name=config.name,
+                sources=[_source(wan, ledger, name) for name in _sets(wan, config.sets)],
+                ratios=SplitRatios.parse(config.split),
+                incomplete=config.incomplete,
+                circumstances=_circumstances(wan),
+            ),
+            ledger=ledger,
+            releases_dir=wan.layout.releases,
+            now=datetime.now(UTC),
+        )
+    yield dg.MaterializeResult(
+        data_version=dg.DataVersion(made.manifest.hashes.manifest), metadata=_metadata(made)
+    )
+
+
+def _sets(wan: WanResource, named: Sequence[str]) -> list[str]:
+    """The sets that are meant, each once; all that were built when none is named.
+
+    Raises:
+        ReleaseUsageError: none was built.
+    """
+    if named:
+        return sorted(set(named))
+    known = find_prompt_sets(wan.layout.prompts_dir)
+    built = sorted(name for name in known if wan.layout.metadata(name).exists())
+    if not built:
+        raise ReleaseUsageError(
+            f"no prompt set of {wan.layout.prompts_dir} was built yet: `wan run` builds them."
+            " Nothing was made"
+        )
+    return built
+
+
+def _source(wan: WanResource, ledger: Ledger, prompt_set: str) -> SetSource:
+    layout, prompt_file = wan.layout, wan.prompt_file(prompt_set)
+    folder = layout.tables(prompt_set)
+    if not (folder / REQUESTS_FILE).exists() or not layout.metadata(prompt_set).exists():
+        raise ReleaseUsageError(
+            f"prompt set {prompt_set} was not built yet: `wan run {prompt_set}`. Nothing was made"
+        )
+    requests = folder / REQUESTS_FILE
+    missing = [
+        MissingRequest(
+            request_id=each.request_id,
+            prompt_id=each.prompt_id,
+            state=each.state,
+            reason=each.reason,
+        )
+        for each in unfinished_of(requests, ledger)
+    ]
+    return SetSource(
+        prompt_set=prompt_set,
+        prompt_file=prompt_file,
+        prompts=folder / PROMPTS_FILE,
+        requests=requests,
+        metadata=layout.metadata(prompt_set),
+        quality=layout.quality(prompt_set),
+        truncate=wan.truncate_prompts,
+        rejections=pq.read_metadata(folder / REJECTS_FILE).num_rows,
+        images_short=standing_of(requests, ledger).images_short,
+        missing=missing,
+    )
+
+
+def _circumstances(wan: WanResource) -> Circumstances:
+    """Named one by one: a setting that is added later, a secret above all, is not in it."""
+    account = wan.account
+    return Circumstances(
+        profile=account.name.value,
+        code_version=__version__,
+        price=Price(
+            usd_per_image=account.price_usd,
+            source=account.price_source,
+            table_version=PRICE_TABLE_VERSION,
+        ),
+        settings={
+            "model": account.model,
+            "dialect": account.dialect,
+            "request_form": wan.request_form,
+            "base_seed": wan.base_seed,
+            "truncate_prompts": wan.truncate_prompts,
+        },
+    )
+
+
+def _metadata(made: CreatedRelease) -> dict[str, dg.MetadataValue | int | str]:
+    manifest = made.manifest
+    missing = [
+        {"prompt_set": facts.name, **each.model_dump()}
+        for facts in manifest.prompt_sets
+        for each in facts.missing
+    ]
+    return {
+        "release": manifest.reference,
+        "new": int(made.new),
+        "dagster/row_count": manifest.counts.images,
+        "dagster/column_schema": ui.column_schema(RELEASE_IMAGES),
+        "dagster/column_lineage": ui.column_lineage(LINEAGE),
+        "prompt_sets": ", ".join(facts.name for facts in manifest.prompt_sets),
+        "prompts": manifest.counts.prompts,
+        "requests": manifest.counts.requests,
+        "image_files": manifest.counts.files,
+        "image_bytes": manifest.counts.file_bytes,
+        **{f"images_{side}": counts.images for side, counts in manifest.counts.by_split.items()},
+        "images_flagged": manifest.counts.flagged,
+        "files_in_several_splits": manifest.counts.files_in_several_splits,
+        "cost_usd": ui.money(manifest.cost.total_usd),
+        "content_hash": manifest.hashes.content,
+        "manifest_hash": manifest.hashes.manifest,
+        "missing_requests": len(missing),
+        "missing": ui.table_rows(missing),
+        "folder": dg.MetadataValue.path(str(made.folder)),
+    }
