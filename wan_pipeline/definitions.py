@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import dagster as dg
 
+from wan_pipeline.defs.assets.drift import drift
 from wan_pipeline.defs.assets.gallery import gallery
 from wan_pipeline.defs.assets.image_metadata import image_metadata
 from wan_pipeline.defs.assets.images import images
@@ -18,6 +19,7 @@ from wan_pipeline.defs.assets.quality import quality
 from wan_pipeline.defs.assets.release import release
 from wan_pipeline.defs.assets.spend import spend
 from wan_pipeline.defs.automation import jobs, schedules, sensors
+from wan_pipeline.defs.canary import canary_jobs, canary_schedules
 from wan_pipeline.defs.checks import checks
 from wan_pipeline.defs.money_checks import money_checks
 from wan_pipeline.defs.progress import ProgressSink
@@ -41,10 +43,10 @@ def build_defs(
         resources: replacements, by resource name.
     """
     return dg.Definitions(
-        assets=[prompts, plan, images, image_metadata, quality, gallery, spend, release],
+        assets=[prompts, plan, images, image_metadata, quality, gallery, spend, release, drift],
         asset_checks=[*checks, *quality_checks, *money_checks],
-        jobs=jobs,
-        schedules=schedules,
+        jobs=[*jobs, *canary_jobs],
+        schedules=[*schedules, *canary_schedules],
         sensors=[
             *sensors,
             dg.AutomationConditionSensorDefinition(

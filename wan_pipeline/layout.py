@@ -73,6 +73,11 @@ class DataLayout:
         return self.root / "releases"
 
     @property
+    def reproductions(self) -> Path:
+        """What buying a release's requests once more has shown."""
+        return self.root / "reproductions"
+
+    @property
     def written(self) -> tuple[Path, ...]:
         """Folders of the files that runs write."""
         names = (
@@ -85,6 +90,7 @@ class DataLayout:
             "gallery",
             "spend",
             "releases",
+            "reproductions",
         )
         return tuple(self.root / name for name in names)
 

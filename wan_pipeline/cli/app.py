@@ -20,6 +20,7 @@ from wan_pipeline.cli.exit_codes import ExitCode
 from wan_pipeline.cli.explained import explained
 from wan_pipeline.cli.ledger import ledger
 from wan_pipeline.cli.reconcile import reconcile
+from wan_pipeline.cli.reproduce import reproduce
 from wan_pipeline.cli.screen import open_console, say, warn
 from wan_pipeline.ledger.retries import Retry  # noqa: TC001  typer reads it at run time
 from wan_pipeline.prompts.sets import find_prompt_sets, scan
@@ -177,6 +178,7 @@ def status(sets: Sets = None, *, as_json: AsJson = False) -> None:
 
 
 app.command()(reconcile)
+app.command()(reproduce)
 app.add_typer(ledger, name="ledger")
 
 

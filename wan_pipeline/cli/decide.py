@@ -6,17 +6,16 @@ Each says first what will happen, in words and money, and asks; who and why stay
 from __future__ import annotations
 
 import getpass
-import sys
 from decimal import Decimal
 from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from wan_pipeline.cli.exit_codes import ExitCode
+from wan_pipeline.cli.consent import ask
 from wan_pipeline.cli.explained import explained
 from wan_pipeline.cli.opened import opened_ledger
-from wan_pipeline.cli.screen import open_console, printable, warn
+from wan_pipeline.cli.screen import open_console, printable
 from wan_pipeline.ledger import decisions
 from wan_pipeline.ledger.decisions import Decision
 from wan_pipeline.ledger.errors import DecisionError
@@ -92,7 +91,7 @@ def adopt(
             " provider tells the cost; nothing is bought.",
             soft_wrap=True,
         )
-        _ask(console, "Adopt it?", yes=yes)
+        ask(console, "Adopt it?", yes=yes)
         with ledger.owner("wan ledger adopt") as owner:
             ledger.apply_now(
                 partial(
@@ -135,7 +134,7 @@ def release(
                 " all, that is paid twice."
             )
         console.print(told, soft_wrap=True)
-        _ask(console, f"Release {_these(purchases)}?", yes=yes)
+        ask(console, f"Release {_these(purchases)}?", yes=yes)
         for each in purchases:
             decision = _decision(each, who=who, why=why)
             change = partial(decisions.release, decision=decision, now=ledger.now())
@@ -168,7 +167,7 @@ def write_off(
             f" {_these(purchases)} will not be bought again unless you say `--retry lost`.",
             soft_wrap=True,
         )
-        _ask(console, f"Write {_these(purchases)} off?", yes=yes)
+        ask(console, f"Write {_these(purchases)} off?", yes=yes)
         for each in purchases:
             decision = _decision(each, who=who, why=why)
             change = partial(decisions.write_off, decision=decision, now=ledger.now())
@@ -225,24 +224,6 @@ def _tell(console: Console, purchases: Sequence[Purchase]) -> None:
     from wan_pipeline.cli.purchases import purchases_table  # noqa: PLC0415  keeps --help fast
 
     console.print(purchases_table(purchases, profile=purchases[0].profile))
-
-
-def _ask(console: Console, question: str, *, yes: bool) -> None:
-    """Go on only with the person's consent; without it the command ends here.
-
-    Raises:
-        ConfigurationError: there is nobody to ask.
-    """
-    if yes:
-        return
-    if not sys.stdin.isatty():
-        raise ConfigurationError(
-            "there is no terminal to ask on: pass --yes if this is what you want. Nothing was"
-            " changed"
-        )
-    if not typer.confirm(question):
-        warn(console, "Nothing was changed.")
-        raise typer.Exit(ExitCode.ERROR)  # so that no script goes on as if it had been
 
 
 def _who(given: str | None) -> str:

@@ -160,7 +160,9 @@ def test_updated_model_paints_other_pictures_from_then_on(tmp_path: Path) -> Non
         new = brought(caller, late)
         port = emulator.port
     assert old != new
-    with sqlite3.connect(tmp_path / "emulator.sqlite") as book:  # as one of before there were revisions
+    with sqlite3.connect(
+        tmp_path / "emulator.sqlite"
+    ) as book:  # as one of before there were revisions
         book.execute("DELETE FROM tasks WHERE task_id = ?", (late,))
         book.execute("ALTER TABLE tasks DROP COLUMN model_revision")
     book.close()

@@ -21,7 +21,7 @@ LINEAGE = ui.same_columns(PURCHASES, source="images", origin=COLUMNS)
 
 
 @dg.asset(
-    deps=["images"],
+    deps=["images", "drift"],
     group_name="dataset",
     kinds={"matplotlib", "html", "parquet"},
     owners=["team:wan-pipeline"],
