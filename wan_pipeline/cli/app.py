@@ -1,4 +1,4 @@
-"""The `wan` command: plan, run, status, emulator; `reconcile` and `ledger` have their own modules.
+"""The `wan` command: plan, run, status, emulator; the other commands have their own modules.
 
 Says what happened and what to do next. Everything it does goes through `build_defs()`, the road
 that the UI and the daemon take; Dagster is imported only by commands that need it.
@@ -20,6 +20,7 @@ from wan_pipeline.cli.exit_codes import ExitCode
 from wan_pipeline.cli.explained import explained
 from wan_pipeline.cli.ledger import ledger
 from wan_pipeline.cli.reconcile import reconcile
+from wan_pipeline.cli.release import release
 from wan_pipeline.cli.reproduce import reproduce
 from wan_pipeline.cli.screen import open_console, say, warn
 from wan_pipeline.ledger.retries import Retry  # noqa: TC001  typer reads it at run time
@@ -180,6 +181,7 @@ def status(sets: Sets = None, *, as_json: AsJson = False) -> None:
 app.command()(reconcile)
 app.command()(reproduce)
 app.add_typer(ledger, name="ledger")
+app.add_typer(release, name="release")
 
 
 @app.command()

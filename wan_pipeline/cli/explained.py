@@ -13,6 +13,13 @@ from pydantic import ValidationError
 
 from wan_pipeline.cli.exit_codes import ExitCode
 from wan_pipeline.cli.screen import say, warn
+from wan_pipeline.dataset.release.errors import (
+    DamagedReleaseError,
+    IncompleteSetError,
+    ReleaseError,
+    ReleaseUsageError,
+    StaleTableError,
+)
 from wan_pipeline.ledger.errors import DecisionError, LedgerError, UnclearRequestError
 from wan_pipeline.prompts.errors import PromptError
 from wan_pipeline.wan.errors import ConfigurationError, WanError
@@ -22,10 +29,18 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
-__all__ = ["explained"]
+__all__ = ["exit_code_of", "explained"]
 
 # What the person who typed the command can mend by typing another one.
-USAGE_ERRORS = ConfigurationError | PromptError | DecisionError | UnclearRequestError
+USAGE_ERRORS = (
+    ConfigurationError,
+    PromptError,
+    DecisionError,
+    UnclearRequestError,
+    ReleaseUsageError,
+)
+# Something is not as it should be.
+FINDINGS = (DamagedReleaseError, IncompleteSetError, StaleTableError)
 
 
 @contextmanager
@@ -33,10 +48,9 @@ def explained(console: Console) -> Generator[None]:
     """End the command with a sentence when something expected goes wrong in the block."""
     try:
         yield
-    except (WanError, PromptError, LedgerError, OSError) as error:
+    except (WanError, PromptError, LedgerError, ReleaseError, OSError) as error:
         say(console, str(error))
-        code = ExitCode.USAGE if isinstance(error, USAGE_ERRORS) else ExitCode.ERROR
-        raise typer.Exit(code) from error
+        raise typer.Exit(exit_code_of(type(error).__name__)) from error
     except ValidationError as error:
         for problem in error.errors():
             if problem["type"] == "value_error":  # one of our own, which names the variable
@@ -52,3 +66,17 @@ def explained(console: Console) -> Generator[None]:
             " twice.",
         )
         raise typer.Exit(ExitCode.INTERRUPTED) from None
+
+
+def exit_code_of(error_class: str) -> ExitCode:
+    """The code for an expected error, by its class's name: all that a run keeps of it."""
+    if error_class in _names(USAGE_ERRORS):
+        return ExitCode.USAGE
+    return ExitCode.INCOMPLETE if error_class in _names(FINDINGS) else ExitCode.ERROR
+
+
+def _names(classes: tuple[type[Exception], ...]) -> set[str]:
+    """Their names and those of every class below them."""
+    return {
+        name for each in classes for name in {each.__name__, *_names(tuple(each.__subclasses__()))}
+    }

@@ -21,7 +21,7 @@ from wan_pipeline.dataset.quality.reading import flag_counts
 from wan_pipeline.dataset.reproduction.verdict import REPORT_FILE, read_report
 from wan_pipeline.definitions import build_defs
 from wan_pipeline.defs.assets.drift import JOB as REPRODUCE
-from wan_pipeline.defs.launch import fail_dead_runs, open_instance, run_job
+from wan_pipeline.defs.launch import fail_dead_runs, open_instance, run_job, told_by
 from wan_pipeline.generation.planning import (
     PLAN_FILE,
     Plan,
@@ -114,6 +114,12 @@ class Session:
     def publish(self, prompt_set: str) -> JobOutcome:
         """Write metadata and gallery anew from what is stored."""
         return run_job(build_defs(self._settings), self._instance, "publish", prompt_set=prompt_set)
+
+    def make_release(self, config: Mapping[str, Any]) -> tuple[JobOutcome, dict[str, Any]]:
+        """Make a release; how the run ended, and what it told about the release."""
+        defs = build_defs(self._settings)
+        outcome = run_job(defs, self._instance, "make_release", ops={"release": config})
+        return outcome, told_by(self._instance, outcome, "release")
 
     def build_all(self, prompt_sets: Sequence[str], order: Order | None = None) -> list[Built]:
         """Build one set after another; a stop or an interrupt ends it for all of them."""

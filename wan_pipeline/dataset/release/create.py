@@ -22,6 +22,7 @@ from wan_pipeline.dataset.release.errors import (
     ReleaseUsageError,
     StaleTableError,
 )
+from wan_pipeline.dataset.release.files import check_files
 from wan_pipeline.dataset.release.manifest import (
     FORMAT,
     FORMAT_VERSION,
@@ -35,7 +36,7 @@ from wan_pipeline.dataset.release.manifest import (
 )
 from wan_pipeline.dataset.release.reader import open_release
 from wan_pipeline.dataset.release.reference import checked_name, versions_of
-from wan_pipeline.dataset.release.sources import check_files, read_planned
+from wan_pipeline.dataset.release.sources import read_planned
 from wan_pipeline.dataset.release.tables import IMAGES_FILE, MANIFEST_FILE, TABLE_SCHEMAS, described
 from wan_pipeline.dataset.release.write import write_images, write_ledger_rows
 from wan_pipeline.temp_files import sweep_temp_folders, temp_folder

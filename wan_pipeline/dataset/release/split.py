@@ -14,6 +14,8 @@ import re
 from dataclasses import dataclass
 from enum import StrEnum
 from fractions import Fraction
+from functools import lru_cache
+from math import ceil
 
 from wan_pipeline.dataset.release.errors import ReleaseUsageError
 
@@ -66,16 +68,19 @@ class SplitRatios:
 
     def of(self, prompt_id: str) -> Split:
         """The side of one prompt."""
-        test, below = self._limits()
-        position = Fraction(int.from_bytes(_digest(prompt_id)[:8], "big"), _RANGE)
+        test, below = _limits(self)
+        position = int.from_bytes(_digest(prompt_id)[:8], "big")
         if position < test:
             return Split.TEST
         return Split.VALIDATION if position < below else Split.TRAIN
 
-    def _limits(self) -> tuple[Fraction, Fraction]:
-        train, validation, test = map(Fraction, (self.train, self.validation, self.test))
-        whole = train + validation + test
-        return test / whole, (test + validation) / whole
+
+@lru_cache(maxsize=16)
+def _limits(ratios: SplitRatios) -> tuple[int, int]:
+    """The first positions that are no longer test, and no longer test or validation."""
+    train, validation, test = map(Fraction, (ratios.train, ratios.validation, ratios.test))
+    scale = _RANGE / (train + validation + test)
+    return ceil(test * scale), ceil((test + validation) * scale)
 
 
 def _digest(prompt_id: str) -> bytes:

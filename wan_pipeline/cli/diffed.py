@@ -1,0 +1,132 @@
+"""The difference of two releases as tables and as JSON."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from rich.table import Table
+
+from wan_pipeline.cli.console import usd
+from wan_pipeline.cli.screen import printable
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rich.console import Console
+
+    from wan_pipeline.dataset.release.diff import DiffedRow, ReleaseDiff
+
+__all__ = ["diff_as_json", "show_diff"]
+
+ID_DIGITS = 12
+VALUE_LENGTH = 60
+
+
+def diff_as_json(found: ReleaseDiff) -> dict[str, Any]:
+    """Everything, every row; money as text."""
+    return {
+        **asdict(found),
+        "columns": [
+            {
+                "column": each.column,
+                "rows": each.rows,
+                "examples": [
+                    dict(
+                        zip(
+                            ("prompt_set", "prompt_id", "image_id", "before", "after"),
+                            example,
+                            strict=True,
+                        )
+                    )
+                    for example in each.examples
+                ],
+            }
+            for each in found.columns
+        ],
+        "moved_prompts": [
+            {"prompt_id": prompt, "before": before, "after": after}
+            for prompt, before, after in found.moved_prompts
+        ],
+        **{
+            name: f"{getattr(found, name):f}"
+            for name in ("cost_before_usd", "cost_after_usd", "bought_usd", "dropped_usd")
+        },
+    }
+
+
+def show_diff(console: Console, found: ReleaseDiff, *, limit: int) -> None:
+    """Counts and money first, then the rows of each kind."""
+    table = Table(
+        title=f"from {found.before} to {found.after}", title_justify="left", show_header=False
+    )
+    table.add_column(style="bold", no_wrap=True)
+    table.add_column(overflow="fold")
+    cost = found.cost_after_usd - found.cost_before_usd
+    for name, value in (
+        ("content", "the same" if found.same_content else "different"),
+        ("images added", f"{len(found.added):,}"),
+        ("images removed", f"{len(found.removed):,}"),
+        ("images made anew", f"{len(found.regenerated):,}"),
+        ("images unchanged", f"{found.unchanged:,}"),
+        ("prompts on another side", f"{len(found.moved_prompts):,}"),
+        (
+            "cost USD",
+            (
+                f"{usd(found.cost_before_usd)} -> {usd(found.cost_after_usd)}"
+                f" ({'-' if cost < 0 else '+'}{usd(abs(cost))}); bought {usd(found.bought_usd)},"
+                f" no longer in it {usd(found.dropped_usd)}"
+            ),
+        ),
+    ):
+        table.add_row(name, value)
+    console.print(table)
+    for title, rows in (
+        ("added", found.added),
+        ("removed", found.removed),
+        ("made anew", found.regenerated),
+    ):
+        if rows:
+            console.print(_rows_table(title, rows, limit))
+    if found.columns:
+        console.print(_columns_table(found))
+    for prompt, before, after in found.moved_prompts[:limit]:
+        console.print(printable(f"prompt {prompt}: {before} -> {after}"))
+
+
+def _rows_table(title: str, rows: Sequence[DiffedRow], limit: int) -> Table:
+    more = f" (the first {limit} of {len(rows):,}; --limit shows more)" if len(rows) > limit else ""
+    table = Table(title=f"{title}{more}", title_justify="left", header_style="bold")
+    for heading in ("set", "prompt", "request", "image", "before", "after"):
+        table.add_column(heading, overflow="fold")
+    for row in rows[:limit]:
+        told = (
+            row.prompt_set,
+            row.prompt_id,
+            row.request_id[:ID_DIGITS],
+            str(row.image_index),
+            (row.before or "")[:ID_DIGITS],
+            (row.after or "")[:ID_DIGITS],
+        )
+        table.add_row(*map(printable, told))
+    return table
+
+
+def _columns_table(found: ReleaseDiff) -> Table:
+    table = Table(
+        title="other columns, of images that are the same",
+        title_justify="left",
+        header_style="bold",
+    )
+    for heading in ("column", "rows", "for example", "before", "after"):
+        table.add_column(heading, overflow="fold")
+    for each in found.columns:
+        prompt_set, prompt_id, _, before, after = each.examples[0]
+        told = (each.column, f"{each.rows:,}", f"{prompt_set}, {prompt_id}", before, after)
+        table.add_row(*(printable(_short(value)) for value in told))
+    return table
+
+
+def _short(value: Any) -> str:
+    text = "(empty)" if value in (None, "", []) else str(value)
+    return text if len(text) <= VALUE_LENGTH else f"{text[:VALUE_LENGTH]}…"

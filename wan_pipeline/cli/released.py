@@ -1,0 +1,214 @@
+"""Releases as tables and as JSON."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from rich.table import Table
+
+from wan_pipeline.cli.console import usd
+from wan_pipeline.cli.purchases import moment
+from wan_pipeline.cli.screen import printable, warn
+from wan_pipeline.dataset.release.errors import DamagedReleaseError
+from wan_pipeline.dataset.release.manifest import read_manifest
+from wan_pipeline.dataset.release.reference import release_names, versions_of
+from wan_pipeline.dataset.release.tables import MANIFEST_FILE
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from rich.console import Console
+
+    from wan_pipeline.dataset.release.manifest import Manifest
+    from wan_pipeline.dataset.release.reader import Release
+    from wan_pipeline.dataset.release.verify import VerifyReport
+
+__all__ = [
+    "as_json",
+    "created_as_json",
+    "every_version",
+    "listed",
+    "releases_table",
+    "show_release",
+    "verified_as_json",
+]
+
+HASH_DIGITS = 12
+SHOWN_MISSING = 20
+MEGABYTE = 10**6
+
+
+def every_version(releases_dir: Path) -> list[str]:
+    """Every finished version, by name and number."""
+    return [
+        f"{name}@v{version}"
+        for name in release_names(releases_dir)
+        for version in versions_of(releases_dir, name)
+    ]
+
+
+def listed(releases_dir: Path) -> list[dict[str, Any]]:
+    """What the manifests say, one entry per version; a damaged one says so."""
+    found: list[dict[str, Any]] = []
+    for reference in every_version(releases_dir):
+        name, _, version = reference.rpartition("@")
+        entry: dict[str, Any] = {"release": reference}
+        try:
+            manifest = read_manifest(releases_dir / name / version / MANIFEST_FILE)
+        except DamagedReleaseError as error:
+            found.append({**entry, "problem": str(error)})
+        else:
+            found.append({**entry, **_in_short(manifest)})
+    return found
+
+
+def _in_short(manifest: Manifest) -> dict[str, Any]:
+    return {
+        "created_at": manifest.created_at.isoformat(),
+        "prompt_sets": [each.name for each in manifest.prompt_sets],
+        "images": manifest.counts.images,
+        "prompts": manifest.counts.prompts,
+        "file_bytes": manifest.counts.file_bytes,
+        "cost_usd": f"{manifest.cost.total_usd:f}",
+        "complete": manifest.complete,
+        "content": manifest.hashes.content,
+        "manifest": manifest.hashes.manifest,
+    }
+
+
+def releases_table(found: list[dict[str, Any]], *, profile: str) -> Table:
+    """One row per version."""
+    table = Table(title=f"releases of profile {profile}", title_justify="left", header_style="bold")
+    table.add_column("release", no_wrap=True)
+    for heading in ("created", "prompt sets", "images", "prompts", "MB", "cost USD", "content"):
+        table.add_column(heading, overflow="fold")
+    for each in found:
+        if "problem" in each:
+            table.add_row(each["release"], printable(each["problem"]), style="red")
+            continue
+        note = "" if each["complete"] else " (incomplete)"
+        table.add_row(
+            each["release"],
+            f"{each['created_at'][:19].replace('T', ' ')}Z",
+            printable(", ".join(each["prompt_sets"]) + note),
+            f"{each['images']:,}",
+            f"{each['prompts']:,}",
+            f"{each['file_bytes'] / MEGABYTE:,.1f}",
+            each["cost_usd"],
+            each["content"][:HASH_DIGITS],
+        )
+    return table
+
+
+def as_json(release: Release) -> dict[str, Any]:
+    """Everything that the manifest says, but for the long list of image files."""
+    return {
+        "release": release.reference,
+        "folder": str(release.folder),
+        **release.manifest.model_dump(mode="json", exclude={"images"}),
+    }
+
+
+def created_as_json(release: Release, *, new: bool) -> dict[str, Any]:
+    """The same, and whether it was made just now."""
+    return {"new": new, **as_json(release)}
+
+
+def verified_as_json(report: VerifyReport) -> dict[str, Any]:
+    """What was found."""
+    return {
+        "release": report.reference,
+        "whole": report.whole,
+        "folder": str(report.folder),
+        "content": report.content_hash,
+        "manifest": report.manifest_hash,
+        "files": report.files,
+        "bytes": report.bytes,
+        "differences": [
+            {"kind": each.kind, "path": each.path, "says": each.says} for each in report.differences
+        ],
+    }
+
+
+def show_release(console: Console, release: Release) -> None:
+    """A release on the terminal: facts, prompt sets, what is missing."""
+    manifest = release.manifest
+    table = Table(title=release.reference, title_justify="left", show_header=False)
+    table.add_column(style="bold", no_wrap=True)
+    table.add_column(overflow="fold")
+    for name, value in _facts(release):
+        table.add_row(name, printable(value))
+    console.print(table)
+    console.print(_sets_table(manifest))
+    shared = manifest.counts.files_in_several_splits
+    if shared:
+        warn(
+            console,
+            f"{shared} image files are on several sides of the split: prompts with different ids"
+            " share them. Give such prompts one id, or leave all but one of them out",
+        )
+    missing = [(facts.name, each) for facts in manifest.prompt_sets for each in facts.missing]
+    for prompt_set, each in missing[:SHOWN_MISSING]:
+        warn(
+            console,
+            f"missing: {prompt_set}, prompt {each.prompt_id}, request"
+            f" {each.request_id[:HASH_DIGITS]}: {each.state} ({each.reason})",
+        )
+    if len(missing) > SHOWN_MISSING:
+        warn(console, f"and {len(missing) - SHOWN_MISSING} more; `--json` lists them all")
+
+
+def _facts(release: Release) -> list[tuple[str, str]]:
+    manifest = release.manifest
+    counts, price = manifest.counts, manifest.price
+    return [
+        ("created", f"{moment(manifest.created_at)} by wan_pipeline {manifest.code_version}"),
+        ("profile", manifest.profile),
+        (
+            "images",
+            (
+                f"{counts.images:,} of {counts.prompts:,} prompts; {counts.files:,} files,"
+                f" {counts.file_bytes / MEGABYTE:,.1f} MB"
+            ),
+        ),
+        (
+            "split",
+            ", ".join(
+                f"{side} {share}: {counts.by_split[side].images:,} images of"
+                f" {counts.by_split[side].prompts:,} prompts"
+                for side, share in manifest.split.items()
+            ),
+        ),
+        ("flagged", f"{counts.flagged:,} images by the quality checks"),
+        (
+            "cost",
+            f"{usd(manifest.cost.total_usd)} for {manifest.cost.purchases:,} purchases",
+        ),
+        ("price", "not known" if price.usd_per_image is None else f"{price.source}"),
+        (
+            "ledger",
+            f"events {manifest.ledger.first_event:,} to {manifest.ledger.last_event:,}",
+        ),
+        ("content", manifest.hashes.content),
+        ("manifest", manifest.hashes.manifest),
+        ("folder", str(release.folder)),
+    ]
+
+
+def _sets_table(manifest: Manifest) -> Table:
+    table = Table(title="prompt sets", title_justify="left", header_style="bold")
+    for heading in ("set", "file", "prompts", "requests", "images", "missing", "rejected", "rows"):
+        table.add_column(heading, overflow="fold")
+    for each in manifest.prompt_sets:
+        told = (
+            each.name,
+            each.file,
+            f"{each.prompts:,}",
+            f"{each.requests:,}",
+            f"{each.images:,}",
+            f"{len(each.missing):,}",
+            f"{each.rejections:,}",
+            each.rows_version[:HASH_DIGITS],
+        )
+        table.add_row(*map(printable, told))
+    return table
