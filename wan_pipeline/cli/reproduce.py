@@ -1,4 +1,4 @@
-"""`wan reproduce`: buy requests of a release once more, and tell whether the provider has drifted."""
+"""`wan reproduce`: buy requests of a release once more; does the provider still make the same?"""
 
 from __future__ import annotations
 
@@ -121,8 +121,8 @@ def reproduce(
     side by side, the worst first. The dataset is not touched. Ends with 0 when nothing has drifted,
     with 3 when something has, or not everything could be compared, with 4 when it was stopped.
 
-    The last line reads submitted=N stored=N compared=N drifted=N cost_usd=X.XX verdict=WORD (creates
-    sent, images stored by this run, images compared, of those drifted, cost of this run).
+    The last line reads submitted=N stored=N compared=N drifted=N cost_usd=X.XX verdict=WORD
+    (creates sent, images stored by this run, images compared, of those drifted, cost of this run).
     """
     console = open_console(stderr=as_json)
     with explained(console):
@@ -130,14 +130,13 @@ def reproduce(
         plan = _plan(settings, release, sample, label)
         from wan_pipeline.cli.reproduced import show_plan  # noqa: PLC0415  keeps --help fast
 
+        show_plan(console, plan)
         if dry_run:
             if as_json:
                 typer.echo(json.dumps(plan.as_json(), indent=2))
-            else:
-                show_plan(console, plan)
             return
-        show_plan(console, plan)
-        _agree(plan, lambda question: ask(console, question, yes=yes, otherwise=NOTHING))
+        if question := _question(plan):
+            ask(console, question, yes=yes, otherwise="Nothing was bought")
         from wan_pipeline.cli.session import Session  # noqa: PLC0415  imports Dagster
 
         with Session(settings, console=console) as session:
@@ -150,9 +149,6 @@ def reproduce(
             done.show(console)
         typer.echo(done.last_line(), err=as_json)
     raise typer.Exit(done.exit_code())
-
-
-NOTHING = "Nothing was bought"
 
 
 def _plan(settings: Settings, reference: str, sample: str, label: str | None) -> ReproductionPlan:
@@ -185,14 +181,14 @@ def _plan(settings: Settings, reference: str, sample: str, label: str | None) ->
     )
 
 
-def _agree(plan: ReproductionPlan, asked: Any) -> None:
-    """Ask before money is spent; when there is nothing to buy there is nothing to ask.
+def _question(plan: ReproductionPlan) -> str | None:
+    """What is asked before money is spent; None when there is nothing to buy.
 
     Raises:
-        ConfigurationError: the price is not known, or there is nobody to ask.
+        ConfigurationError: the price is not known.
     """
     if not plan.standing.to_buy:
-        return
+        return None
     if plan.cost_usd is None:
         raise ConfigurationError(
             "the price per image is not known, so nothing is bought: set WAN_PRICE_USD to the price"
@@ -201,4 +197,4 @@ def _agree(plan: ReproductionPlan, asked: Any) -> None:
     from wan_pipeline.cli.console import usd  # noqa: PLC0415  keeps --help fast
 
     images = plan.standing.images_to_buy
-    asked(f"Buy {images} image{'s' * (images != 1)} again for {usd(plan.cost_usd)}?")
+    return f"Buy {images} image{'s' * (images != 1)} once more for {usd(plan.cost_usd)}?"

@@ -1,9 +1,8 @@
-"""What one `wan reproduce` is going to buy, and what it found: tables, JSON, last line, exit code."""
+"""What one `wan reproduce` is going to buy and what it found: tables, JSON, an exit code."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
@@ -16,6 +15,7 @@ from wan_pipeline.dataset.reproduction.verdict import Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from decimal import Decimal
     from pathlib import Path
 
     from rich.console import Console
@@ -117,10 +117,10 @@ class Reproduced:
         """Print the figures, and what to do."""
         if self.report is not None:
             console.print(self._table(self.report))
-            good = self.report["verdict"] == Verdict.NO_DRIFT
-            (console.print if good else lambda text: warn(console, text))(
-                printable(self.report["sentence"])
-            )
+            if self.report["verdict"] == Verdict.NO_DRIFT:
+                console.print(printable(self.report["sentence"]), soft_wrap=True)
+            else:
+                warn(console, self.report["sentence"])
         if self.outcome.interrupted:
             warn(console, INTERRUPTED)
         elif not self.outcome.success:

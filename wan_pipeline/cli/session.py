@@ -206,13 +206,11 @@ class Session:
             outcome = run_job(defs, self._instance, REPRODUCE, ops={"drift": config})
         batch, tally = progress.report, progress.tally
         folder = series.folder(self.layout.reproductions)
-        stop = batch.stop if batch else None
-        written = stop is not None or outcome.failed_step != "drift"
         return Reproduced(
             outcome=outcome,
-            report=read_report(folder / REPORT_FILE) if written else None,
+            report=read_report(folder / REPORT_FILE, run_id=outcome.run_id),
             folder=folder,
-            stop=stop,
+            stop=batch.stop if batch else None,
             left=batch.left if batch else 0,
             left_cost_usd=batch.left_cost_usd if batch else ZERO,
             submitted=tally.created if tally else 0,

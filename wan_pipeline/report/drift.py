@@ -32,6 +32,7 @@ __all__ = ["PAGE_FILE", "write_drift_page"]
 PAGE_FILE = "index.html"
 _MOST_PAIRS = 200  # of each section; the table has all
 _MOST_COSTS = 200
+_NOTHING = {"href": None, "thumb": None}
 _NO_PICTURE = (Outcome.NOT_BROUGHT, Outcome.UNDECODABLE, Outcome.EXTRA)
 _SECTIONS: tuple[tuple[str, Callable[[DriftRow], bool]], ...] = (
     ("drifted", lambda row: row.drifted),
@@ -96,7 +97,7 @@ def _card(row: DriftRow, pictures: dict[str | None, dict[str, Any]]) -> dict[str
     return {
         "row": row,
         "why": _why(row),
-        "sides": [{"title": title, **pictures.get(each, {})} for title, each in sides],
+        "sides": [{"title": title, **pictures.get(each, _NOTHING)} for title, each in sides],
     }
 
 

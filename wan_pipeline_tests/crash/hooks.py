@@ -148,7 +148,7 @@ def _step(request: httpx.Request) -> str:
 
 def _on_files(trap: Trap) -> None:
     """Half written, before each fsync, before and after the rename."""
-    write_bytes, replace, sync = Path.write_bytes, Path.replace, atomic._sync
+    write_bytes, replace, sync = Path.write_bytes, Path.replace, atomic.sync_path
 
     def write(self: Path, data: Any) -> int:
         if self.name.startswith(TEMP_PREFIX):
@@ -167,7 +167,7 @@ def _on_files(trap: Trap) -> None:
         trap.reached(f"{'folder' if path.is_dir() else _kind(path)}.before_fsync")
         sync(path)
 
-    Path.write_bytes, Path.replace, atomic._sync = write, rename, synced
+    Path.write_bytes, Path.replace, atomic.sync_path = write, rename, synced
     RescueFile.__enter__ = _then(trap, "rescue.prepared", RescueFile.__enter__)
 
 

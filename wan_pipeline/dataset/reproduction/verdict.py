@@ -74,6 +74,7 @@ class DriftReport:
         label: which reproduction.
         series: its name in the ledger.
         profile: account that was asked.
+        run_id: of the run that compared.
         created_at: when this was written.
         verdict: of the sample.
         requests: in the sample.
@@ -96,6 +97,7 @@ class DriftReport:
     label: str
     series: str
     profile: str
+    run_id: str
     created_at: datetime
     verdict: Verdict
     requests: int
@@ -143,8 +145,8 @@ class DriftReport:
                 )
             case Verdict.NO_DRIFT:
                 return (
-                    f"no drift: {self.counted} images compared, {self.outcomes['identical']} of the"
-                    f" sample identical, {self.drifted} drifted"
+                    f"no drift: {self.counted} images compared, {self.drifted} drifted;"
+                    f" {self.outcomes['identical']} of {self.images} images are identical"
                 )
 
     def as_json(self) -> dict[str, Any]:
@@ -154,13 +156,13 @@ class DriftReport:
             "created_at": self.created_at.isoformat(),
             "verdict": self.verdict.value,
             "share": round(self.share, 6),
-            "old_cost_usd": f"{self.old_cost_usd:f}",
-            "new_cost_usd": f"{self.new_cost_usd:f}",
+            "old_cost_usd": _plain(self.old_cost_usd),
+            "new_cost_usd": _plain(self.new_cost_usd),
             "cost_differences": [
                 {
                     "request_id": each.request_id,
-                    "old_usd": f"{each.old_usd:f}",
-                    "new_usd": f"{each.new_usd:f}",
+                    "old_usd": _plain(each.old_usd),
+                    "new_usd": _plain(each.new_usd),
                 }
                 for each in self.cost_differences
             ],
@@ -176,6 +178,7 @@ def judge(
     series: Series,
     rule: DriftRule,
     profile: str,
+    run_id: str,
     new_cost_usd: Decimal,
     now: datetime,
 ) -> DriftReport:
@@ -187,6 +190,7 @@ def judge(
         series: whose reproduction it is.
         rule: what counts as drift.
         profile: account that was asked.
+        run_id: of this run.
         new_cost_usd: what the series paid for the sample.
         now: the time.
     """
@@ -206,6 +210,7 @@ def judge(
         label=series.label,
         series=series.name,
         profile=profile,
+        run_id=run_id,
         created_at=now,
         verdict=verdict,
         requests=len(sample.requests),
@@ -236,10 +241,13 @@ def write_report(report: DriftReport, out: Path) -> None:
     write_atomic(out, text.encode("utf-8", errors="replace"))
 
 
-def read_report(path: Path) -> dict[str, Any]:
-    """What `write_report` wrote."""
-    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    return found
+def read_report(path: Path, *, run_id: str) -> dict[str, Any] | None:
+    """What a run wrote by `write_report`; None when it did not get that far."""
+    try:
+        found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    return found if found["run_id"] == run_id else None
 
 
 def worst_first(rows: Iterable[DriftRow]) -> list[DriftRow]:
@@ -255,6 +263,11 @@ def worst_first(rows: Iterable[DriftRow]) -> list[DriftRow]:
             row.image_index,
         ),
     )
+
+
+def _plain(amount: Decimal) -> str:
+    """An amount without the zeros that a table's column adds."""
+    return f"{amount.normalize():f}"
 
 
 def _incomplete(rows: Iterable[DriftRow]) -> dict[str, int]:

@@ -122,7 +122,8 @@ def drift(
     sample = choose(release, size)
     batch = _batch(context, config, wan, series, sample, progress)
     progress.finished(batch)
-    report, rows = _compared(wan, config, release, series, sample)
+    run_id = context.run.run_id
+    report, rows = _compared(wan, config, release, series, sample, run_id=run_id)
     context.log.info(report.sentence)
     if batch.stop is not None:
         left = f"{batch.left} requests are left, which would cost {batch.left_cost_usd:f} USD"
@@ -160,7 +161,13 @@ def _batch(
 
 
 def _compared(
-    wan: WanResource, config: DriftConfig, release: Release, series: Series, sample: Sample
+    wan: WanResource,
+    config: DriftConfig,
+    release: Release,
+    series: Series,
+    sample: Sample,
+    *,
+    run_id: str,
 ) -> tuple[DriftReport, list[DriftRow]]:
     """Compare, and write table, report and page; the report is the last, so it speaks of both."""
     settings, layout = wan.settings(), wan.layout
@@ -186,6 +193,7 @@ def _compared(
         series=series,
         rule=rule,
         profile=wan.profile,
+        run_id=run_id,
         new_cost_usd=sum((each.cost_usd or ZERO for each in bought), ZERO),
         now=datetime.now(UTC),
     )
