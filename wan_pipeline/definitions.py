@@ -21,6 +21,7 @@ from wan_pipeline.defs.assets.spend import spend
 from wan_pipeline.defs.automation import jobs, schedules, sensors
 from wan_pipeline.defs.canary import canary_jobs, canary_schedules
 from wan_pipeline.defs.checks import checks
+from wan_pipeline.defs.drift_check import drift_checks
 from wan_pipeline.defs.money_checks import money_checks
 from wan_pipeline.defs.progress import ProgressSink
 from wan_pipeline.defs.quality_checks import quality_checks
@@ -44,7 +45,7 @@ def build_defs(
     """
     return dg.Definitions(
         assets=[prompts, plan, images, image_metadata, quality, gallery, spend, release, drift],
-        asset_checks=[*checks, *quality_checks, *money_checks],
+        asset_checks=[*checks, *quality_checks, *money_checks, *drift_checks],
         jobs=[*jobs, *canary_jobs],
         schedules=[*schedules, *canary_schedules],
         sensors=[

@@ -12,7 +12,7 @@ __all__ = ["canary_jobs", "canary_schedules"]
 
 reproduce = dg.define_asset_job(
     JOB,
-    selection=dg.AssetSelection.assets("drift", "spend"),
+    selection=dg.AssetSelection.assets("drift"),
     description="Buy a sample of a release's requests once more and compare; the run's"
     " configuration names the release. Spends money.",
 )

@@ -76,7 +76,7 @@ def test_the_assets_are_there() -> None:
         "image_metadata": {"plan", "images"},
         "quality": {"image_metadata"},
         "gallery": {"image_metadata", "quality"},
-        "spend": {"images", "drift"},
+        "spend": {"images"},
         "release": {"image_metadata"},
         "drift": {"release"},
     }

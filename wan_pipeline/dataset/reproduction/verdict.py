@@ -241,13 +241,13 @@ def write_report(report: DriftReport, out: Path) -> None:
     write_atomic(out, text.encode("utf-8", errors="replace"))
 
 
-def read_report(path: Path, *, run_id: str) -> dict[str, Any] | None:
-    """What a run wrote by `write_report`; None when it did not get that far."""
+def read_report(path: Path, *, run_id: str | None = None) -> dict[str, Any] | None:
+    """What `write_report` wrote, and that run, if one is named; None when there is nothing."""
     try:
         found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return None
-    return found if found["run_id"] == run_id else None
+    return found if run_id in (None, found["run_id"]) else None
 
 
 def worst_first(rows: Iterable[DriftRow]) -> list[DriftRow]:

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from wan_pipeline.dataset.quality.cache import MeasurementCache
 from wan_pipeline.dataset.release.reader import Release, open_release
-from wan_pipeline.dataset.reproduction.compare import DriftRow, DriftRule, compare
+from wan_pipeline.dataset.reproduction.compare import DriftRule, compare
 from wan_pipeline.dataset.reproduction.errors import ReproductionUsageError
 from wan_pipeline.dataset.reproduction.naming import Series, checked_label, label_of
 from wan_pipeline.dataset.reproduction.sample import Sample, choose, read_size
@@ -17,9 +17,7 @@ from wan_pipeline.dataset.reproduction.table import DRIFT, DRIFT_FILE, write_dri
 from wan_pipeline.dataset.reproduction.verdict import (
     REPORT_FILE,
     DriftReport,
-    Verdict,
     judge,
-    worst_first,
     write_report,
 )
 from wan_pipeline.defs import ui
@@ -27,13 +25,13 @@ from wan_pipeline.defs.assets.images import NEVER_BUYS, ImagesConfig
 from wan_pipeline.defs.progress import ProgressSink, in_log
 from wan_pipeline.defs.resources import WanResource
 from wan_pipeline.generation.progress import BatchReport
-from wan_pipeline.report.drift import write_drift_page
+from wan_pipeline.report.drift import PAGE_FILE, write_drift_page
 from wan_pipeline.wan.errors import AccountStopError
 
-__all__ = ["CHECK", "JOB", "DriftConfig", "drift"]
+__all__ = ["FOLDER", "JOB", "DriftConfig", "drift"]
 
-JOB, CHECK = "reproduce", "no_drift"
-SHOWN = 50
+JOB = "reproduce"
+FOLDER = "folder"
 ZERO = Decimal(0)
 _FROM_RELEASE = ("request_id", "image_index", "prompt_id", "prompt", "seed", "size")
 _OLD = ("image_id", "path", "width", "height", "bytes", "cost_usd", "task_id", "created_at")
@@ -84,13 +82,6 @@ class DriftConfig(dg.Config):
     code_version="1",
     pool="wan_api",
     output_required=False,
-    check_specs=[
-        dg.AssetCheckSpec(
-            CHECK,
-            asset="drift",
-            description="The provider still brings what it brought when the release was made.",
-        )
-    ],
 )
 def drift(
     context: dg.AssetExecutionContext,
@@ -122,19 +113,14 @@ def drift(
     sample = choose(release, size)
     batch = _batch(context, config, wan, series, sample, progress)
     progress.finished(batch)
-    run_id = context.run.run_id
-    report, rows = _compared(wan, config, release, series, sample, run_id=run_id)
+    report = _compared(wan, config, release, series, sample, run_id=context.run.run_id)
     context.log.info(report.sentence)
+    metadata = _metadata(wan, series, report)
     if batch.stop is not None:
         left = f"{batch.left} requests are left, which would cost {batch.left_cost_usd:f} USD"
         stop = AccountStopError(batch.stop, f"{batch.stop_detail.rstrip(' .')}. {left}")
-        raise dg.Failure(
-            str(stop), metadata=_metadata(wan, series, report, rows), allow_retries=False
-        ) from stop
-    yield dg.MaterializeResult(
-        metadata=_metadata(wan, series, report, rows),
-        check_results=[_check(wan, series, report, rows)],
-    )
+        raise dg.Failure(str(stop), metadata=metadata, allow_retries=False) from stop
+    yield dg.MaterializeResult(metadata=metadata)
 
 
 def _batch(
@@ -168,7 +154,7 @@ def _compared(
     sample: Sample,
     *,
     run_id: str,
-) -> tuple[DriftReport, list[DriftRow]]:
+) -> DriftReport:
     """Compare, and write table, report and page; the report is the last, so it speaks of both."""
     settings, layout = wan.settings(), wan.layout
     rule = DriftRule(
@@ -201,43 +187,11 @@ def _compared(
     write_drift_table(rows, folder / DRIFT_FILE)
     write_drift_page(report, rows, layout=layout, out_dir=folder)
     write_report(report, folder / REPORT_FILE)
-    return report, rows
-
-
-def _check(
-    wan: WanResource, series: Series, report: DriftReport, rows: list[DriftRow]
-) -> dg.AssetCheckResult:
-    return dg.AssetCheckResult(
-        check_name=CHECK,
-        passed=report.verdict is Verdict.NO_DRIFT,
-        severity=dg.AssetCheckSeverity.ERROR
-        if report.verdict is Verdict.DRIFT
-        else dg.AssetCheckSeverity.WARN,
-        description=f"{series.reference}, {series.label}: {report.sentence}",
-        metadata={
-            "verdict": report.verdict.value,
-            "counted": report.counted,
-            "drifted": report.drifted,
-            "images": ui.table_rows(_named(rows)),
-            "page": dg.MetadataValue.path(
-                str(series.folder(wan.layout.reproductions) / "index.html")
-            ),
-        },
-    )
-
-
-def _named(rows: list[DriftRow]) -> list[dict[str, object]]:
-    """The images that a person should look at, the worst first."""
-    names = ("prompt_id", "image_index", "outcome", "distance", "state", "request_id", "problem")
-    return [
-        {name: "" if getattr(row, name) is None else getattr(row, name) for name in names}
-        for row in worst_first(rows)
-        if row.drifted or row.outcome in ("not_brought", "undecodable")
-    ][:SHOWN]
+    return report
 
 
 def _metadata(
-    wan: WanResource, series: Series, report: DriftReport, rows: list[DriftRow]
+    wan: WanResource, series: Series, report: DriftReport
 ) -> dict[str, dg.MetadataValue | int | float | str]:
     folder = series.folder(wan.layout.reproductions)
     return {
@@ -257,7 +211,6 @@ def _metadata(
         "incomplete": dg.MetadataValue.json(report.incomplete),
         "cost_differences": len(report.cost_differences),
         "cost_usd": ui.money(report.new_cost_usd),
-        "worst": ui.table_rows(_named(rows)),
-        "page": dg.MetadataValue.path(str(folder / "index.html")),
-        "table": dg.MetadataValue.path(str(folder / DRIFT_FILE)),
+        "page": dg.MetadataValue.path(str(folder / PAGE_FILE)),
+        FOLDER: dg.MetadataValue.path(str(folder)),
     }

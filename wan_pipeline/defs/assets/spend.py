@@ -21,7 +21,7 @@ LINEAGE = ui.same_columns(PURCHASES, source="images", origin=COLUMNS)
 
 
 @dg.asset(
-    deps=["images", "drift"],
+    deps=["images"],
     group_name="dataset",
     kinds={"matplotlib", "html", "parquet"},
     owners=["team:wan-pipeline"],
