@@ -164,15 +164,19 @@ def _plan(settings: Settings, reference: str, sample: str, label: str | None) ->
         label_of,
     )
     from wan_pipeline.dataset.reproduction.sample import choose, read_size  # noqa: PLC0415
-    from wan_pipeline.generation.planning import standing_in  # noqa: PLC0415
+    from wan_pipeline.generation.planning import Standing, standing_in  # noqa: PLC0415
 
     size, label = read_size(sample), checked_label(label or label_of(datetime.now(UTC)))
     release = open_release(settings.layout.releases, reference)
     series = Series(release=release.name, version=release.version, label=label)
     chosen = choose(release, size)
     requests = [each.request for each in chosen.requests]
-    with settings.open_ledger() as ledger:
-        standing = standing_in(series.name, requests, ledger)
+    if settings.has_ledger:
+        with settings.open_ledger() as ledger:
+            standing = standing_in(series.name, requests, ledger)
+    else:  # the release came from another machine
+        images = sum(each.n for each in requests)
+        standing = Standing(to_buy=len(requests), images_to_buy=images)
     return ReproductionPlan(
         series=series,
         sample=chosen,

@@ -174,7 +174,7 @@ def test_changed_model_is_told_by_image(folder: Folder, shop: RunningEmulator) -
     shop.set_plan(FAST.model_copy(update={"model_revision": 1}))
     done = json.loads(reproduce(folder, "changed", "--json", sample="all").stdout)
     report = done["report"]
-    assert (done["exit_code"], done["submitted"], done["cost_usd"]) == (3, 4, "0.15")
+    assert (done["exit_code"], done["submitted"], Decimal(done["cost_usd"])) == (3, 4, RELEASED_USD)
     assert (report["verdict"], report["counted"], report["drifted"]) == ("drift", 4, 4)
     found = rows(folder, "changed")
     drifted = {(row["prompt_id"], row["image_index"]) for row in found if row["drifted"]}

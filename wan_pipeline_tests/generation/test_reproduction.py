@@ -8,9 +8,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from wan_pipeline.emulator.plan import EmulatorPlan, Fault, FaultKind
+from wan_pipeline.generation.reconcile import adopt_matches, match_orphans
 from wan_pipeline.generation.rescue import RescuedTask, RescueFile
 from wan_pipeline.ledger.budget import Caps
+from wan_pipeline.ledger.lookup import known_task_ids
 from wan_pipeline.ledger.states import PurchaseState
+from wan_pipeline.wan.dialects.listing import ListedTask
 from wan_pipeline.wan.errors import StopReason
 from wan_pipeline_tests.generation.batch_fixture import PRICE, make_request, make_requests
 
@@ -141,3 +144,22 @@ async def test_rescued_task_finds_its_own_purchase(
             assert (purchase.state, purchase.task_id) == (
                 (expected, task_id) if each == series else (expected, None)
             )
+
+
+async def test_reconciliation_gives_an_orphan_to_the_reproduction_that_made_it(
+    emulator: RunningEmulator, bench: Workbench
+) -> None:
+    """The dataset's own purchase of the same request, which is done, is left alone."""
+    (request,) = requests = make_requests(1)
+    await bench.buy(requests)
+    doubt = Fault(kind=FaultKind.ERROR_500_AFTER)
+    emulator.set_plan(EmulatorPlan(speed_up=1000, faults=(doubt,)))
+    await reproduce(bench, requests)
+    made = emulator.tasks()[-1]
+    with bench.ledger() as ledger, ledger.owner("wan reconcile") as owner:
+        purchase = ledger.purchases(series=MAY)[request.request_id]
+        task = ListedTask(task_id=made["id"], created_at=purchase.created_at, model=request.model)
+        matches = match_orphans([purchase], [task], known_task_ids(ledger))
+        (match,) = adopt_matches(ledger, matches, owner=owner, lifetime_s=3600.0)
+        assert match.purchase.key == purchase.key
+    assert (states(bench), states(bench, MAY)) == (["stored"], ["submitted"])
