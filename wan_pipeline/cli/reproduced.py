@@ -138,7 +138,7 @@ class Reproduced:
         if report["rewritten"]:
             table.add_row(
                 "rewritten prompts",
-                f"{report['rewritten']} images, {report['rewritten_differing']} differ",
+                f"{report['rewritten_differing']} of {report['rewritten']} images differ",
             )
         if report["cost_differences"]:
             table.add_row("other costs", f"{len(report['cost_differences'])} requests")

@@ -123,17 +123,18 @@ class DriftReport:
     @property
     def sentence(self) -> str:
         """The verdict in words, with what to do where it is not a good one."""
+        left = ", ".join(f"{n} {state.replace('_', ' ')}" for state, n in self.incomplete.items())
         match self.verdict:
             case Verdict.DRIFT:
+                more = f"; of other requests nothing came ({left})" if left else ""
                 return (
                     f"{self.drifted} of {self.counted} images have drifted ({self.share:.0%},"
                     f" allowed {self.rule.share:.0%}): the provider answers the same requests"
-                    " otherwise than when the release was made"
+                    f" otherwise than when the release was made{more}"
                 )
             case Verdict.INCOMPLETE:
-                told = ", ".join(f"{count} {state}" for state, count in self.incomplete.items())
                 return (
-                    f"not every request could be compared ({told or 'a file is damaged'}):"
+                    f"not every request could be compared ({left or 'a file is damaged'}):"
                     f" `wan reproduce {self.release} --label {self.label}` goes on, and what is"
                     " unknown needs a person (`wan ledger show --state unknown`)"
                 )
