@@ -25,6 +25,7 @@ from wan_pipeline.defs.drift_check import drift_checks
 from wan_pipeline.defs.money_checks import money_checks
 from wan_pipeline.defs.progress import ProgressSink
 from wan_pipeline.defs.quality_checks import quality_checks
+from wan_pipeline.defs.release_checks import release_checks
 from wan_pipeline.defs.resources import WanResource
 from wan_pipeline.settings import Settings
 
@@ -45,7 +46,7 @@ def build_defs(
     """
     return dg.Definitions(
         assets=[prompts, plan, images, image_metadata, quality, gallery, spend, release, drift],
-        asset_checks=[*checks, *quality_checks, *money_checks, *drift_checks],
+        asset_checks=[*checks, *quality_checks, *money_checks, *release_checks, *drift_checks],
         jobs=[*jobs, *canary_jobs],
         schedules=[*schedules, *canary_schedules],
         sensors=[

@@ -145,6 +145,7 @@ def test_jobs_say_whether_they_spend() -> None:
         "report_spend": "Free",
         "make_release": "Free",
         "reproduce": "Spends",
+        "verify_releases": "Free",
     }
     for name, word in words.items():
         assert word in (defs.resolve_job_def(name).description or "")
@@ -176,6 +177,8 @@ def test_only_the_last_check_blocks() -> None:
         ("spend", "reported_cost_is_the_price"),
         ("spend", "spend_within_budget"),
         ("drift", "no_drift"),
+        ("release", "releases_are_whole"),
+        ("release", "no_image_on_two_sides"),
     }
 
 

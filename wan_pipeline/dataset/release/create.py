@@ -131,10 +131,13 @@ def create_release(
     """
     home = releases_dir / checked_name(order.name)
     _check_complete(order)
-    sets = {each.prompt_set: (each, read_planned(each, ledger)) for each in order.sources}
     home.mkdir(parents=True, exist_ok=True)
     sweep_temp_folders(home)
     with temp_folder(home) as folder:
+        sets = {
+            each.prompt_set: (each, read_planned(each, ledger, scratch=folder))
+            for each in order.sources
+        }
         images = write_images(folder, sets, order.ratios)
         if not images.files:
             raise ReleaseUsageError(

@@ -1,0 +1,125 @@
+"""From one release to another: what came, went, was made anew, moved, and what it cost."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import sqlalchemy as sa
+
+from wan_pipeline.dataset.release.diff import ReleaseDiff, diff_releases
+from wan_pipeline.dataset.release.reader import open_release
+from wan_pipeline.dataset.release.split import SplitRatios
+from wan_pipeline.ledger import schema
+from wan_pipeline_tests.dataset.release.conftest import KITES, TRAMS, Released
+from wan_pipeline_tests.dataset.release.workshop import Workshop, tiny_png
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def compare(releases: Path, before: str, after: str) -> ReleaseDiff:
+    """Open and compare."""
+    return diff_releases(open_release(releases, before), open_release(releases, after))
+
+
+def test_a_release_does_not_differ_from_itself(released: Released) -> None:
+    """Nothing is told."""
+    same = compare(released.releases, "toys@v2", "toys")
+    assert not same.differs
+    assert (same.same_content, same.unchanged) == (True, 8)
+    assert same.bought_usd == same.dropped_usd == 0
+
+
+def test_a_set_more_is_images_added_and_money(released: Released) -> None:
+    """And the other way round: removed, and no longer paid for."""
+    more = compare(released.releases, "toys@v1", "toys@v2")
+    assert {(row.prompt_set, row.before is None) for row in more.added} == {("trams", True)}
+    assert (len(more.added), len(more.removed), more.unchanged) == (2, 0, 6)
+    assert (more.cost_before_usd, more.cost_after_usd) == (Decimal("0.15"), Decimal("0.21"))
+    assert (more.bought_usd, more.dropped_usd) == (Decimal("0.06"), 0)
+    less = compare(released.releases, "toys@v2", "toys@v1")
+    assert (len(less.added), len(less.removed)) == (0, 2)
+    assert {row.after for row in less.removed} == {None}
+    assert (less.bought_usd, less.dropped_usd) == (0, Decimal("0.06"))
+
+
+def test_a_request_bought_again_is_an_image_made_anew(tmp_path: Path) -> None:
+    """Same request and index, other bytes, another purchase; the rest is as it was."""
+    with Workshop(tmp_path) as workshop:
+        workshop.build("kites", KITES)
+        workshop.release("toys", "kites")
+        workshop.build(
+            "kites",
+            KITES,
+            attempt=2,
+            leave=lambda row: row.prompt_id != "kite",
+            paint=lambda _, index: tiny_png(f"another {index}"),
+        )
+        workshop.release("toys", "kites")
+        anew = compare(workshop.layout.releases, "toys@v1", "toys@v2")
+    assert [(row.prompt_id, row.image_index) for row in anew.regenerated] == [
+        ("kite", 0),
+        ("kite", 1),
+    ]
+    assert all(row.before and row.after and row.before != row.after for row in anew.regenerated)
+    assert (anew.added, anew.removed, anew.unchanged, anew.columns) == ((), (), 4, ())
+    assert (anew.bought_usd, anew.dropped_usd) == (Decimal("0.06"), Decimal("0.06"))
+
+
+def test_changes_of_columns_are_told_with_examples(tmp_path: Path) -> None:
+    """A prompt's own column, a cost, a flag: of images that are the same."""
+    with Workshop(tmp_path) as workshop:
+        workshop.build("kites", KITES)
+        workshop.release("toys", "kites")
+        workshop.change(
+            sa.update(schema.purchases).where(schema.purchases.c.n == 2).values(discount="half")
+        )
+        workshop.build("kites", KITES.replace("0071", "0072"))
+        rows = pq.read_table(workshop.layout.metadata("kites")).select(
+            ["request_id", "image_index", "image_id", "prompt_id"]
+        )
+        flags = pa.array([["blank"]] * rows.num_rows)
+        workshop.layout.quality("kites").parent.mkdir()
+        pq.write_table(rows.append_column("flags", flags), workshop.layout.quality("kites"))
+        workshop.release("toys", "kites")
+        found = compare(workshop.layout.releases, "toys@v1", "toys@v2")
+    assert {each.column: each.rows for each in found.columns} == {
+        "discount": 2,
+        "prompt_columns": 2,
+        "quality_flags": 6,
+    }
+    examples = {each.column: each.examples for each in found.columns}
+    prompt_set, prompt_id, _, before, after = examples["prompt_columns"][0]
+    assert (prompt_set, prompt_id) == ("kites", "kite")
+    assert (before, after) == ('{"sku":"0071"}', '{"sku":"0072"}')
+    assert examples["discount"][0][3:] == (None, "half")
+    assert len(examples["quality_flags"]) == 3
+    assert not found.same_content
+    assert found.unchanged == 6
+
+
+def test_prompts_that_change_sides_are_told(workshop: Workshop) -> None:
+    """Each prompt once, however many images it has."""
+    workshop.release("toys", "kites")
+    workshop.release("toys", "kites", ratios=SplitRatios(train="0", validation="0", test="1"))
+    found = compare(workshop.layout.releases, "toys@v1", "toys@v2")
+    assert {prompt for prompt, _, _ in found.moved_prompts} == {"kite", "tea", "twin-1", "twin-2"}
+    assert {after for _, _, after in found.moved_prompts} == {"test"}
+    assert found.columns == ()
+
+
+@pytest.mark.parametrize("text", ["A red kite", "an old tram"])
+def test_another_text_is_another_request(workshop: Workshop, text: str) -> None:
+    """So one image goes and one comes."""
+    both = {"kites": KITES, "trams": TRAMS}
+    workshop.release("toys", *both)
+    for name, csv in both.items():
+        workshop.build(name, csv.replace(text, f"{text} at night"))
+    workshop.release("toys", *both)
+    found = compare(workshop.layout.releases, "toys@v1", "toys@v2")
+    assert len(found.added) == len(found.removed) > 0
+    assert found.regenerated == ()
