@@ -7,8 +7,10 @@ from typing import Any
 import dagster as dg
 import pytest
 
+from wan_pipeline.dataset.release.tables import RELEASE_IMAGES
+from wan_pipeline.dataset.reproduction.table import DRIFT
 from wan_pipeline.definitions import build_defs
-from wan_pipeline.defs.assets.drift import drift
+from wan_pipeline.defs.assets.drift import LINEAGE, drift
 from wan_pipeline.defs.progress import ProgressSink
 from wan_pipeline.defs.resources import WanResource
 from wan_pipeline_tests.pipeline.conftest import NOWHERE
@@ -63,6 +65,19 @@ def test_the_newest_version_is_asked_for_under_the_days_label(tmp_path: Path) ->
         "release": "canary@v2",
         "sample": "7",
         "label": "2026-01-05",
+    }
+
+
+def test_columns_come_from_the_release_or_from_what_came_now() -> None:
+    """Every column of before has its origin; those of now have none in any table."""
+    assert set(LINEAGE) <= set(DRIFT.names)
+    assert {origin for origin in LINEAGE.values()} <= {
+        ("release", name) for name in RELEASE_IMAGES.names
+    }
+    made_now = {name for name in set(DRIFT.names) - set(LINEAGE) if not name.startswith("new_")}
+    assert made_now == {
+        *("outcome", "counted", "drifted", "distance", "state", "problem", "attempt"),
+        "old_phash",  # computed anew, so that both sides are measured alike
     }
 
 

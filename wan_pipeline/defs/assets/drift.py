@@ -28,7 +28,7 @@ from wan_pipeline.generation.progress import BatchReport
 from wan_pipeline.report.drift import PAGE_FILE, write_drift_page
 from wan_pipeline.wan.errors import AccountStopError
 
-__all__ = ["FOLDER", "JOB", "DriftConfig", "drift"]
+__all__ = ["FOLDER", "JOB", "LINEAGE", "DriftConfig", "drift"]
 
 JOB = "reproduce"
 FOLDER = "folder"
