@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import dagster as dg
 
+from wan_pipeline.defs.assets.drift import drift
 from wan_pipeline.defs.assets.exports import exports
 from wan_pipeline.defs.assets.gallery import gallery
 from wan_pipeline.defs.assets.image_metadata import image_metadata
@@ -19,7 +20,9 @@ from wan_pipeline.defs.assets.quality import quality
 from wan_pipeline.defs.assets.release import release
 from wan_pipeline.defs.assets.spend import spend
 from wan_pipeline.defs.automation import jobs, schedules, sensors
+from wan_pipeline.defs.canary import canary_jobs, canary_schedules
 from wan_pipeline.defs.checks import checks
+from wan_pipeline.defs.drift_check import drift_checks
 from wan_pipeline.defs.money_checks import money_checks
 from wan_pipeline.defs.progress import ProgressSink
 from wan_pipeline.defs.quality_checks import quality_checks
@@ -43,10 +46,13 @@ def build_defs(
         resources: replacements, by resource name.
     """
     return dg.Definitions(
-        assets=[prompts, plan, images, image_metadata, quality, gallery, spend, release, exports],
-        asset_checks=[*checks, *quality_checks, *money_checks, *release_checks],
-        jobs=jobs,
-        schedules=schedules,
+        assets=[
+            *(prompts, plan, images, image_metadata, quality, gallery, spend),
+            *(release, exports, drift),
+        ],
+        asset_checks=[*checks, *quality_checks, *money_checks, *release_checks, *drift_checks],
+        jobs=[*jobs, *canary_jobs],
+        schedules=[*schedules, *canary_schedules],
         sensors=[
             *sensors,
             dg.AutomationConditionSensorDefinition(

@@ -83,6 +83,11 @@ class DataLayout:
         return self.root / "exports"
 
     @property
+    def reproductions(self) -> Path:
+        """What buying a release's requests once more has shown."""
+        return self.root / "reproductions"
+
+    @property
     def written(self) -> tuple[Path, ...]:
         """Folders of the files that runs write."""
         names = (
@@ -96,6 +101,7 @@ class DataLayout:
             "spend",
             "releases",
             "exports",
+            "reproductions",
         )
         return tuple(self.root / name for name in names)
 

@@ -187,6 +187,26 @@ class Settings(BaseSettings):
     c2pa_key: Path | None = Field(
         default=None, description="PEM file with the certificate's private key, no password."
     )
+    drift_distance: int = Field(
+        default=6,
+        ge=0,
+        le=64,
+        description="Most bits of 64 in which the perceptual hashes of an image and its"
+        " reproduction may differ; a picture that was only encoded anew differs in at most 4.",
+    )
+    drift_share: Share = Field(
+        default=0.0,
+        description="A reproduction tells drift when more than this share of the images compared"
+        " have drifted.",
+    )
+    canary_release: str | None = Field(
+        default=None,
+        description="Release that the schedule weekly_canary buys a few requests of once more, such"
+        " as canary@v1; the schedule skips when it is not set.",
+    )
+    canary_sample: int = Field(
+        default=4, ge=1, le=10_000, description="How many of its requests are bought each week."
+    )
     emulator_speed_up: float | None = Field(
         default=None,
         ge=1,

@@ -21,6 +21,7 @@ from wan_pipeline.cli.explained import explained
 from wan_pipeline.cli.ledger import ledger
 from wan_pipeline.cli.reconcile import reconcile
 from wan_pipeline.cli.release import release
+from wan_pipeline.cli.reproduce import reproduce
 from wan_pipeline.cli.screen import open_console, say, warn
 from wan_pipeline.cli.trace import trace
 from wan_pipeline.ledger.retries import Retry  # noqa: TC001  typer reads it at run time
@@ -181,6 +182,7 @@ def status(sets: Sets = None, *, as_json: AsJson = False) -> None:
 
 
 app.command()(reconcile)
+app.command()(reproduce)
 app.command()(trace)
 app.add_typer(ledger, name="ledger")
 app.add_typer(release, name="release")

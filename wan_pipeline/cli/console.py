@@ -89,9 +89,9 @@ class LiveProgress(ProgressSink):
             self._console.print(counts)
 
     def finished(self, report: BatchReport) -> None:
-        """Metadata and gallery follow."""
+        """Tables and pages follow."""
         self.report = report
-        self._bar.update(self._task, description="writing metadata and gallery")
+        self._bar.update(self._task, description="writing tables and pages")
 
 
 def _own_screen(console: Console) -> Console:

@@ -6,21 +6,21 @@ Each says first what will happen, in words and money, and asks; who and why stay
 from __future__ import annotations
 
 import getpass
-import sys
 from decimal import Decimal
 from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from wan_pipeline.cli.exit_codes import ExitCode
+from wan_pipeline.cli.consent import ask
 from wan_pipeline.cli.explained import explained
 from wan_pipeline.cli.opened import opened_ledger
-from wan_pipeline.cli.screen import open_console, printable, warn
+from wan_pipeline.cli.screen import open_console, printable
 from wan_pipeline.ledger import decisions
 from wan_pipeline.ledger.decisions import Decision
 from wan_pipeline.ledger.errors import DecisionError
-from wan_pipeline.ledger.lookup import find_request
+from wan_pipeline.ledger.lookup import find_purchases, find_request
+from wan_pipeline.ledger.series import standing_among
 from wan_pipeline.ledger.states import PurchaseState
 from wan_pipeline.settings import Settings
 from wan_pipeline.wan.errors import ConfigurationError
@@ -52,6 +52,15 @@ Who = Annotated[
     str | None,
     typer.Option(help="Who decides; your login name when not given.", show_default=False),
 ]
+BoughtBy = Annotated[
+    str | None,
+    typer.Option(
+        "--set",
+        help="Which purchase is meant, by what bought it, where a reproduction of the same request"
+        " needs a decision too.",
+        show_default=False,
+    ),
+]
 Yes = Annotated[bool, typer.Option("--yes", help="Do not ask, for scripts.")]
 
 
@@ -63,17 +72,18 @@ def adopt(
     *,
     why: Why,
     who: Who = None,
+    prompt_set: BoughtBy = None,
     yes: Yes = False,
 ) -> None:
     """You found the task of an unknown request: its images are fetched by the next run.
 
-    Make sure that it is this request's task: its images go into the dataset under this prompt.
-    Works for requests that were written off, too.
+    Make sure that it is this request's task: its images go into the dataset under this prompt, or
+    are compared with those when it was reproduced. Works for requests that were written off, too.
     """
     console, settings = open_console(), Settings()
     with explained(console), opened_ledger(settings) as ledger:
         who, why, task_id = _who(who), _given("--why", why), _given("TASK_ID", task_id)
-        (purchase,) = _decidable(ledger, [request], ADOPTABLE)
+        (purchase,) = _decidable(ledger, [request], ADOPTABLE, prompt_set)
         price = purchase.price_usd * purchase.n
         _tell(console, [purchase])
         console.print(
@@ -81,13 +91,13 @@ def adopt(
             " provider tells the cost; nothing is bought.",
             soft_wrap=True,
         )
-        _ask(console, "Adopt it?", yes=yes)
+        ask(console, "Adopt it?", yes=yes)
         with ledger.owner("wan ledger adopt") as owner:
             ledger.apply_now(
                 partial(
                     decisions.adopt,
                     profile=ledger.profile,
-                    decision=Decision(request_id=purchase.request_id, who=who, why=why),
+                    decision=_decision(purchase, who=who, why=why),
                     task_id=task_id,
                     lifetime_s=settings.account().result_lifetime_s,
                     owner=owner,
@@ -97,33 +107,52 @@ def adopt(
         console.print("Adopted. `wan reconcile` or the next `wan run` fetches its images.")
 
 
-def release(requests: Requests, *, why: Why, who: Who = None, yes: Yes = False) -> None:
+def release(
+    requests: Requests,
+    *,
+    why: Why,
+    who: Who = None,
+    prompt_set: BoughtBy = None,
+    yes: Yes = False,
+) -> None:
     """You made sure that unknown requests have no task: the next run buys them anew.
 
-    If a task exists after all, it is paid, and the next run pays again.
+    If a task exists after all, it is paid, and the next run pays again. A released reproduction is
+    not bought again under its label.
     """
     console, settings = open_console(), Settings()
     with explained(console), opened_ledger(settings) as ledger:
         who, why = _who(who), _given("--why", why)
-        purchases = _decidable(ledger, requests, UNKNOWN)
+        purchases = _decidable(ledger, requests, UNKNOWN, prompt_set)
         _refuse_known_tasks(settings, purchases)
+        own = [each for each in purchases if each.series is None]
         _tell(console, purchases)
-        console.print(
-            f"${_reserved(purchases):f} set aside are free again, and the next `wan run` of a set"
-            f" that asks for {_these(purchases)} pays as much to buy {_these(purchases)} anew. If"
-            " the provider made a task after all, that is paid twice.",
-            soft_wrap=True,
-        )
-        _ask(console, f"Release {_these(purchases)}?", yes=yes)
+        told = f"${_reserved(purchases):f} set aside are free again."
+        if own:
+            told += (
+                f" The next `wan run` of a set that asks for {_these(own)} pays"
+                f" ${_reserved(own):f} to buy {_these(own)} anew. If the provider made a task after"
+                " all, that is paid twice."
+            )
+        console.print(told, soft_wrap=True)
+        ask(console, f"Release {_these(purchases)}?", yes=yes)
         for each in purchases:
-            decision = Decision(request_id=each.request_id, who=who, why=why)
+            decision = _decision(each, who=who, why=why)
             change = partial(decisions.release, decision=decision, now=ledger.now())
             ledger.apply_now(partial(change, profile=ledger.profile))
             console.print(f"Released {each.request_id[:12]}.")
-        console.print("`wan run` buys what it still needs.")
+        if own:
+            console.print("`wan run` buys what it still needs.")
 
 
-def write_off(requests: Requests, *, why: Why, who: Who = None, yes: Yes = False) -> None:
+def write_off(
+    requests: Requests,
+    *,
+    why: Why,
+    who: Who = None,
+    prompt_set: BoughtBy = None,
+    yes: Yes = False,
+) -> None:
     """Nobody can find out what became of unknown requests: their price counts as spent.
 
     They are not bought again by themselves; `wan run --retry lost` does that. Should the task turn
@@ -132,7 +161,7 @@ def write_off(requests: Requests, *, why: Why, who: Who = None, yes: Yes = False
     console, settings = open_console(), Settings()
     with explained(console), opened_ledger(settings) as ledger:
         who, why = _who(who), _given("--why", why)
-        purchases = _decidable(ledger, requests, UNKNOWN)
+        purchases = _decidable(ledger, requests, UNKNOWN, prompt_set)
         _refuse_known_tasks(settings, purchases)
         _tell(console, purchases)
         console.print(
@@ -140,34 +169,57 @@ def write_off(requests: Requests, *, why: Why, who: Who = None, yes: Yes = False
             f" {_these(purchases)} will not be bought again unless you say `--retry lost`.",
             soft_wrap=True,
         )
-        _ask(console, f"Write {_these(purchases)} off?", yes=yes)
+        ask(console, f"Write {_these(purchases)} off?", yes=yes)
         for each in purchases:
-            decision = Decision(request_id=each.request_id, who=who, why=why)
+            decision = _decision(each, who=who, why=why)
             change = partial(decisions.write_off, decision=decision, now=ledger.now())
             ledger.apply_now(partial(change, profile=ledger.profile))
             console.print(f"Written off: {each.request_id[:12]}.")
 
 
 def _decidable(
-    ledger: Ledger, beginnings: Sequence[str], allowed: Sequence[PurchaseState]
+    ledger: Ledger,
+    beginnings: Sequence[str],
+    allowed: Sequence[PurchaseState],
+    prompt_set: str | None,
 ) -> list[Purchase]:
-    """The newest attempts at the named requests, every one of which can be decided.
+    """The purchases of the named requests that can be decided, one of each.
 
     Raises:
         UnclearRequestError: a beginning names none or several.
-        DecisionError: one of them is in another state.
+        DecisionError: one of them is in another state, or several purchases of it can be decided.
     """
     named = list(dict.fromkeys(find_request(ledger, each) for each in beginnings))
-    standing = ledger.purchases(named)
-    purchases = [standing[request_id] for request_id in named]
-    if other := [each for each in purchases if each.state not in allowed]:
-        told = ", ".join(f"{each.request_id[:12]} is {each.state.value}" for each in other)
+    return [_one_of(ledger, request_id, allowed, prompt_set) for request_id in named]
+
+
+def _one_of(
+    ledger: Ledger, request_id: str, allowed: Sequence[PurchaseState], prompt_set: str | None
+) -> Purchase:
+    """The purchase of a request that is meant: its newest attempt, or one of its reproductions."""
+    from wan_pipeline.ledger.export import RowFilter  # noqa: PLC0415  keeps --help fast
+
+    found, _ = find_purchases(ledger, RowFilter(requests=[request_id]))
+    standing = [each for each in standing_among(found) if prompt_set in (None, each.bought_by_set)]
+    meant = [each for each in standing if each.state in allowed]
+    if len(meant) == 1:
+        return meant[0]
+    if meant:
+        sets = ", ".join(each.bought_by_set for each in meant)
         raise DecisionError(
-            f"{told}: only a request that is {' or '.join(each.value for each in allowed)} can be"
-            " decided this way. Nothing was changed; `wan ledger show --state unknown` lists what"
-            " needs a decision"
+            f"{request_id[:12]} needs a decision for several purchases, bought by {sets}: say which"
+            " with --set. Nothing was changed"
         )
-    return purchases
+    told = ", ".join(each.state.value for each in standing) or f"not bought by {prompt_set}"
+    raise DecisionError(
+        f"{request_id[:12]} is {told}: only a request that is"
+        f" {' or '.join(each.value for each in allowed)} can be decided this way. Nothing was"
+        " changed; `wan ledger show --state unknown` lists what needs a decision"
+    )
+
+
+def _decision(purchase: Purchase, *, who: str, why: str) -> Decision:
+    return Decision(request_id=purchase.request_id, series=purchase.series, who=who, why=why)
 
 
 def _refuse_known_tasks(settings: Settings, purchases: Sequence[Purchase]) -> None:
@@ -179,9 +231,13 @@ def _refuse_known_tasks(settings: Settings, purchases: Sequence[Purchase]) -> No
     from wan_pipeline.generation.rescue import RescueFile  # noqa: PLC0415  keeps --help fast
 
     tasks = RescueFile(settings.layout.rescue, NOBODY).tasks()
-    known = {task.request_id: task.task_id for task in tasks}
-    if found := [each.request_id for each in purchases if each.request_id in known]:
-        told = ", ".join(f"{request_id[:12]} is task {known[request_id]}" for request_id in found)
+    known = {(task.request_id, task.series): task.task_id for task in tasks}
+    if found := [
+        (each.request_id, known[each.request_id, each.series])
+        for each in purchases
+        if (each.request_id, each.series) in known
+    ]:
+        told = ", ".join(f"{request_id[:12]} is task {task_id}" for request_id, task_id in found)
         raise DecisionError(
             f"{told}, by the rescue file of a run that could not write the ledger: it is paid, and"
             " `wan reconcile` adopts and fetches it. Nothing was changed"
@@ -192,24 +248,6 @@ def _tell(console: Console, purchases: Sequence[Purchase]) -> None:
     from wan_pipeline.cli.purchases import purchases_table  # noqa: PLC0415  keeps --help fast
 
     console.print(purchases_table(purchases, profile=purchases[0].profile))
-
-
-def _ask(console: Console, question: str, *, yes: bool) -> None:
-    """Go on only with the person's consent; without it the command ends here.
-
-    Raises:
-        ConfigurationError: there is nobody to ask.
-    """
-    if yes:
-        return
-    if not sys.stdin.isatty():
-        raise ConfigurationError(
-            "there is no terminal to ask on: pass --yes if this is what you want. Nothing was"
-            " changed"
-        )
-    if not typer.confirm(question):
-        warn(console, "Nothing was changed.")
-        raise typer.Exit(ExitCode.ERROR)  # so that no script goes on as if it had been
 
 
 def _who(given: str | None) -> str:

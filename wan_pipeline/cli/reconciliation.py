@@ -164,11 +164,13 @@ class Reconciler:
 
 
 def _in_states(ledger: Ledger, states: Sequence[PurchaseState]) -> list[Purchase]:
-    """Newest attempts that stand in one of the states."""
+    """Newest attempts, and reproductions, that stand in one of the states."""
     only = RowFilter(states=[state.value for state in states])
     found, _ = find_purchases(ledger, only)
-    standing = ledger.purchases(each.request_id for each in found)
-    return [each for each in standing.values() if each.state in states]
+    newest = ledger.purchases(each.request_id for each in found)
+    return [
+        each for each in found if each.series is not None or newest[each.request_id].key == each.key
+    ]
 
 
 def _remedies(left: Sequence[Leftover]) -> list[str]:
@@ -182,7 +184,8 @@ def _remedies(left: Sequence[Leftover]) -> list[str]:
         )
     if kinds & {LeftoverKind.EXPIRED, LeftoverKind.LOST}:
         notes.append(
-            "expired and lost: gone; `wan run --retry lost` buys them again, for their price"
+            "expired and lost: gone; `wan run --retry lost` buys them again, for their price. Of a"
+            " reproduction another label buys them"
         )
     if LeftoverKind.PRICE in kinds:
         notes.append(

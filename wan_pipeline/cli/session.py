@@ -13,11 +13,14 @@ import pyarrow as pa
 from wan_pipeline.cli.built import Built
 from wan_pipeline.cli.console import LiveProgress
 from wan_pipeline.cli.exit_codes import ExitCode
+from wan_pipeline.cli.reproduced import Reproduced
 from wan_pipeline.cli.retry_notes import next_steps, with_retry_notes
 from wan_pipeline.cli.screen import warn
 from wan_pipeline.cli.status import damaged_plan
 from wan_pipeline.dataset.quality.reading import flag_counts
+from wan_pipeline.dataset.reproduction.verdict import REPORT_FILE, read_report
 from wan_pipeline.definitions import build_defs
+from wan_pipeline.defs.assets.drift import JOB as REPRODUCE
 from wan_pipeline.defs.launch import fail_dead_runs, open_instance, run_job, told_by
 from wan_pipeline.generation.planning import (
     PLAN_FILE,
@@ -36,6 +39,7 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
+    from wan_pipeline.dataset.reproduction.naming import Series
     from wan_pipeline.defs.launch import JobOutcome
     from wan_pipeline.ledger.retries import Retry
     from wan_pipeline.settings import DataLayout, Settings
@@ -177,6 +181,47 @@ class Session:
             taken_up=tally.taken_up if tally else 0,
             cost_usd=tally.cost_usd if tally else ZERO,
             duration_s=time.monotonic() - began,
+        )
+
+    def reproduce(
+        self,
+        series: Series,
+        *,
+        sample: str,
+        budget_usd: Decimal | None = None,
+        count_rewritten: bool = False,
+    ) -> Reproduced:
+        """Buy a sample of a release once more and compare.
+
+        Args:
+            series: which reproduction of which release.
+            sample: how many of its requests, or `all`.
+            budget_usd: the most that this run may pay and reserve.
+            count_rewritten: whether rewritten prompts count for the verdict.
+        """
+        config: dict[str, Any] = {
+            "release": series.reference,
+            "sample": sample,
+            "label": series.label,
+            "count_rewritten": count_rewritten,
+        }
+        if budget_usd is not None:
+            config["budget_run_usd"] = f"{budget_usd:f}"
+        with LiveProgress(self._console) as progress:
+            defs = build_defs(self._settings, resources={"progress": progress})
+            outcome = run_job(defs, self._instance, REPRODUCE, ops={"drift": config})
+        batch, tally = progress.report, progress.tally
+        folder = series.folder(self.layout.reproductions)
+        return Reproduced(
+            outcome=outcome,
+            report=read_report(folder / REPORT_FILE, run_id=outcome.run_id),
+            folder=folder,
+            stop=batch.stop if batch else None,
+            left=batch.left if batch else 0,
+            left_cost_usd=batch.left_cost_usd if batch else ZERO,
+            submitted=tally.created if tally else 0,
+            stored=tally.images if tally else 0,
+            cost_usd=tally.cost_usd if tally else ZERO,
         )
 
     def _ends_all(self, built: Built, order: Order, spent_usd: Decimal) -> bool:

@@ -160,12 +160,20 @@ def nightly_build(
 def hourly_recovery(
     context: dg.ScheduleEvaluationContext, wan: WanResource
 ) -> list[dg.RunRequest] | dg.SkipReason:
-    """One recovery per set that has unfinished purchases."""
-    registered = set(_registered(context, wan))
+    """One recovery per set that has unfinished purchases.
+
+    Each of them fetches everything, so what was bought by no set, reproductions above all, needs no
+    recovery of its own unless there is no other.
+    """
+    registered = _registered(context, wan)
     with wan.ledger() as ledger:
-        unfinished = {purchase.bought_by_set for purchase in ledger.unfinished()}
-    sets = sorted(unfinished & registered)
-    return [_run(context, name) for name in sets] or dg.SkipReason("nothing is unfinished")
+        buyers = {purchase.bought_by_set for purchase in ledger.unfinished()}
+    if not buyers:
+        return dg.SkipReason("nothing is unfinished")
+    sets = [name for name in registered if name in buyers] or registered[:1]
+    return [_run(context, name) for name in sets] or dg.SkipReason(
+        "no prompt set is registered; `wan reconcile` fetches what is unfinished"
+    )
 
 
 @dg.schedule(

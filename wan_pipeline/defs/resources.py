@@ -98,6 +98,10 @@ class WanResource(dg.ConfigurableResource):
     without_image_allowed: float = Field(0.0, description=_said("without_image_allowed"))
     c2pa_certificate: str | None = Field(None, description=_said("c2pa_certificate"))
     c2pa_key: str | None = Field(None, description=_said("c2pa_key"))
+    drift_distance: int = Field(6, description=_said("drift_distance"))
+    drift_share: float = Field(0.0, description=_said("drift_share"))
+    canary_release: str | None = Field(None, description=_said("canary_release"))
+    canary_sample: int = Field(4, description=_said("canary_sample"))
     emulator_speed_up: float | None = Field(None, description=_said("emulator_speed_up"))
     emulator_plan: str | None = Field(None, description=_said("emulator_plan"))
 
@@ -150,17 +154,19 @@ class WanResource(dg.ConfigurableResource):
         total: int | None = None,
         caps: Caps | None = None,
         retry: Collection[Retry] = (),
+        reproduction: bool = False,
     ) -> BatchReport:
         """Bring every request to its end; see `generation.batch.run_batch`.
 
         Args:
             requests: in the order in which they are bought.
-            prompt_set: who buys.
+            prompt_set: who buys; the name of the series when it is a reproduction.
             run_id: kept with every purchase.
             progress: told about every change.
             total: distinct requests, where it is known.
             caps: lower ones than the settings' for this run; higher ones change nothing.
             retry: what may be bought again.
+            reproduction: buy once more to compare, whatever the dataset has.
 
         Raises:
             ConfigurationError: the key or the price is missing; nothing was sent.
@@ -176,7 +182,9 @@ class WanResource(dg.ConfigurableResource):
         async def batch(ports: Ports, terms: Terms) -> BatchReport:
             tightened = terms.caps.tightened(caps or Caps())
             rule = RetryRule(what=frozenset(retry), max_attempts=settings.max_attempts)
-            agreed = dataclasses.replace(terms, caps=tightened, retry=rule)
+            agreed = dataclasses.replace(
+                terms, caps=tightened, retry=rule, reproduction=reproduction
+            )
             return await run_batch(
                 requests, ports=ports, terms=agreed, progress=progress, total=total
             )

@@ -46,6 +46,7 @@ CREATE TABLE IF NOT EXISTS tasks (
     billed INTEGER NOT NULL,
     price_usd TEXT NOT NULL,
     image_format TEXT NOT NULL,
+    model_revision INTEGER NOT NULL DEFAULT 0,
     UNIQUE (digest, occurrence)
 );
 CREATE INDEX IF NOT EXISTS tasks_by_end ON tasks (end_at);
@@ -54,9 +55,9 @@ CREATE TABLE IF NOT EXISTS secrets (name TEXT PRIMARY KEY, value BLOB NOT NULL);
 """
 _COLUMNS = (
     "task_id, digest, occurrence, content, accepted_at, start_at, end_at, expires_at, outcome, "
-    "amount, images, billed, price_usd, image_format"
+    "amount, images, billed, price_usd, image_format, model_revision"
 )
-_INSERT = f"INSERT INTO tasks ({_COLUMNS}) VALUES ({', '.join('?' * 14)})"  # noqa: S608  constants
+_INSERT = f"INSERT INTO tasks ({_COLUMNS}) VALUES ({', '.join('?' * 15)})"  # noqa: S608  constants
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,6 +74,7 @@ class Task:
         images: entries with an image of their own in its output.
         billed: images billed once it has ended.
         price_usd: price of one of them.
+        model_revision: of the model that paints them.
     """
 
     task_id: str
@@ -89,6 +91,7 @@ class Task:
     billed: int
     price_usd: Decimal
     image_format: ImageFormat
+    model_revision: int = 0
 
     @property
     def seed(self) -> int:
@@ -153,6 +156,7 @@ class Book:
         self._db.execute("PRAGMA journal_mode=WAL")
         self._db.execute("PRAGMA synchronous=NORMAL")
         self._db.executescript(_SCHEMA)
+        self._add_revision()
         self._db.execute(
             "INSERT OR IGNORE INTO secrets VALUES ('signing', ?)", (secrets.token_bytes(32),)
         )
@@ -161,6 +165,14 @@ class Book:
         self._committed_usd = sum(
             (Decimal(price) * units for price, units in self._units()), Decimal(0)
         )
+
+    def _add_revision(self) -> None:
+        """A book of before there were revisions gets the column; its tasks are of the first one."""
+        columns = self._db.execute("SELECT name FROM pragma_table_info('tasks')").fetchall()
+        if ("model_revision",) not in columns:
+            self._db.execute(
+                "ALTER TABLE tasks ADD COLUMN model_revision INTEGER NOT NULL DEFAULT 0"
+            )
 
     @property
     def committed_usd(self) -> Decimal:
@@ -203,6 +215,7 @@ class Book:
                 task.billed,
                 str(task.price_usd),
                 task.image_format,
+                task.model_revision,
             ),
         )
         self._committed_usd += task.cost_usd
@@ -270,4 +283,5 @@ def _task(row: tuple[Any, ...]) -> Task:
         billed=row[11],
         price_usd=Decimal(row[12]),
         image_format=ImageFormat(row[13]),
+        model_revision=row[14],
     )

@@ -40,6 +40,7 @@ def image_bytes(task: Task, index: int, fault: FaultKind | None) -> bytes:
         height=content.height - shrink,
         watermark=content.watermark,
         fmt=task.image_format.value,
+        revision=task.model_revision,
     )
     if fault is FaultKind.TRUNCATED_IMAGE:
         return data[: len(data) * 2 // 3]

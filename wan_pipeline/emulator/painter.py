@@ -61,6 +61,7 @@ def paint(
     height: int,
     watermark: bool = False,
     fmt: Format = "png",
+    revision: int = 0,
 ) -> bytes:
     """One image: a seeded scene with its prompt, seed and index written on it.
 
@@ -75,12 +76,15 @@ def paint(
         height: in pixels, 1 or more.
         watermark: write "AI Generated" in the lower right corner.
         fmt: encoding of the result.
+        revision: of the painter; another one has other shapes and colours in mind.
     """
     # One extra column on the left is the filter byte of each PNG scan line.
     canvas = Image.new("L", (width + 1, height))
     draw = ImageDraw.Draw(canvas)
-    text = f"{seed}/{index}/{prompt}".encode("utf-8", "surrogatepass")
-    rng = random.Random(int.from_bytes(hashlib.sha256(text).digest(), "big"))  # noqa: S311  art
+    drawn_by = f"{seed}/{index}/{prompt}"
+    if revision:  # the first one paints as it always did
+        drawn_by = f"{revision}:{drawn_by}"
+    rng = random.Random(int.from_bytes(hashlib.sha256(_utf8(drawn_by)).digest(), "big"))  # noqa: S311  art
     _paint_sky(draw, width, height)
     scene = _SCENES[rng.randrange(len(_SCENES))]
     scene(draw, width, height, rng)
@@ -88,11 +92,15 @@ def paint(
     _write_caption(canvas, draw, prompt, footer)
     if watermark:
         _write_watermark(canvas)
-    palette = _palette(seed, index)
+    palette = _palette(seed + revision, index)
     if fmt == "png":
         draw.line((0, 0, 0, height), fill=0)
         return _png(canvas.tobytes(), width, height, palette)
     return _encoded(canvas.crop((1, 0, width + 1, height)), palette, fmt)
+
+
+def _utf8(text: str) -> bytes:
+    return text.encode("utf-8", "surrogatepass")
 
 
 def _palette(seed: int, index: int) -> bytes:

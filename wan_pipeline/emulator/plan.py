@@ -199,6 +199,13 @@ class EmulatorPlan(BaseModel):
         min_length=1,
         description="Model ids that exist here.",
     )
+    model_revision: int = Field(
+        default=0,
+        ge=0,
+        le=1_000_000,
+        description="Silent update of the model: tasks accepted under another revision bring other "
+        "pictures for the same request, and nothing in an answer tells.",
+    )
     api_key: str | None = Field(
         default=None, min_length=1, description="The only key accepted; null accepts any."
     )

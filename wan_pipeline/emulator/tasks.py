@@ -101,6 +101,7 @@ class Account:
             billed=billed,
             price_usd=self.plan.price_usd,
             image_format=self.plan.replies.image_format,
+            model_revision=self.plan.model_revision,
         )
 
     def _task_id(self, digest: str, occurrence: int) -> str:

@@ -145,23 +145,25 @@ class _Batch:
         self, group: asyncio.TaskGroup, request_ids: Collection[str] | None
     ) -> set[str]:
         """Go on with what dead owners left, oldest deadline first; the ids taken."""
-        taken = await self.ports.ledger.take_over(self.ports.owner, request_ids)
+        taken = await self.ports.ledger.take_over(
+            self.ports.owner, request_ids, series=self.terms.series
+        )
         found = {purchase.key: purchase for purchase in taken}
         if any(purchase.state is PurchaseState.UNKNOWN for purchase in taken):
             adopted = await adopt_rescued(self.ports, self.terms)
             found |= {purchase.key: purchase for purchase in adopted}
         for purchase in found.values():
-            self.seen.add(purchase.request_id)
+            self._know(purchase)
             self.tally.requests += request_ids is None
             if purchase.state is PurchaseState.UNKNOWN:
                 self._settle(purchase)
                 continue
             await self._resume(group, purchase)
-        return {purchase.request_id for purchase in found.values()}
+        return {purchase.request_id for purchase in found.values() if self._concerns_us(purchase)}
 
     async def _resume(self, group: asyncio.TaskGroup, purchase: Purchase) -> None:
         """Go on with a paid purchase that is this batch's by now."""
-        self.seen.add(purchase.request_id)
+        self._know(purchase)
         self.resumed.add(purchase.key)
         self.tally.taken_up += 1
         if purchase.state is PurchaseState.SUCCEEDED:
@@ -170,11 +172,19 @@ class _Batch:
             await self.window.add()
             group.create_task(self._collect(_resumed(purchase)))
 
+    def _know(self, purchase: Purchase) -> None:
+        """Its request needs no buying, if it stands where this batch would put its own."""
+        if self._concerns_us(purchase):
+            self.seen.add(purchase.request_id)
+
+    def _concerns_us(self, purchase: Purchase) -> bool:
+        """Whether it is of the series that this batch buys for, or of the dataset as this batch."""
+        return purchase.series == self.terms.series
+
     async def _fetch_all(self, key: PurchaseKey) -> bool:
         """Fetch what has not arrived of a purchase, and what did and is gone since."""
-        records = self.ports.ledger.images([key.request_id]).get(key.request_id, [])
-        ours = {key.request_id: [record for record in records if record.attempt == key.attempt]}
-        await reopen_broken(self.ports, ours, tally=self.tally)
+        images = {key.request_id: self.ports.ledger.images_of(key)}
+        await reopen_broken(self.ports, images, tally=self.tally)
         return await self.collector.fetch(key)
 
     async def _fetch_again(
@@ -198,12 +208,12 @@ class _Batch:
             await clock.sleep(FOREIGN_EVERY_S)
             for request_id in await self._take_up(group, frozenset(self.foreign)):
                 self.foreign.pop(request_id, None)
-            for purchase in ledger.purchases(self.foreign).values():
+            for purchase in ledger.purchases(self.foreign, series=self.terms.series).values():
                 if purchase.state is PurchaseState.PLANNED:
                     await self._buy_one(group, self.foreign.pop(purchase.request_id))
                 elif not purchase.state.unfinished:
                     del self.foreign[purchase.request_id]
-                    self._settle(purchase, lost=bool(ledger.lost_images([purchase.request_id])))
+                    self._settle(purchase, lost=self._has_lost(purchase))
             await self._bought()
             if len(self.foreign) < waiting:
                 patience = clock.monotonic() + self.terms.task_patience_s
@@ -226,11 +236,12 @@ class _Batch:
             self.tally.requests += 0 if counted else len(chunk)
             request_ids = [request_id for request_id, _ in chunk]
             taken = await self._take_up(group, request_ids)
-            images = self.ports.ledger.images(request_ids)
+            ledger, series = self.ports.ledger, self.terms.series
+            images = ledger.images(request_ids, series=series)
             await restore_found(self.ports, images)
             taken |= await self._fetch_again(group, images)
-            standing = self.ports.ledger.purchases(request_ids)
-            lost = self.ports.ledger.lost_images(request_ids)
+            standing = ledger.purchases(request_ids, series=series)
+            lost = ledger.lost_images(request_ids, series=series)
             self.progress.update(self.tally)
             for request_id, request in chunk:
                 if request_id in taken:
@@ -274,7 +285,8 @@ class _Batch:
     def _bought_meanwhile(self, request: GenerationRequest) -> bool:
         """Whether another run was faster while we waited; then the place is the next request's."""
         request_id = request.request_id
-        purchase = self.ports.ledger.purchases([request_id]).get(request_id)
+        ledger, series = self.ports.ledger, self.terms.series
+        purchase = ledger.purchases([request_id], series=series).get(request_id)
         if purchase is None or self._may_buy(purchase):
             return False
         self._settle_or_await(purchase, request)
@@ -285,8 +297,12 @@ class _Batch:
         if purchase.state is PurchaseState.PLANNED:
             return True
         if lost is None:
-            lost = bool(self.ports.ledger.lost_images([purchase.request_id]))
+            lost = self._has_lost(purchase)
         return self.terms.retry.allows(purchase, lost=lost)
+
+    def _has_lost(self, purchase: Purchase) -> bool:
+        """Whether a paid image of a purchase can no longer arrive."""
+        return bool(self.ports.ledger.lost_images([purchase.request_id], series=self.terms.series))
 
     def _settle_or_await(
         self, purchase: Purchase, request: GenerationRequest, *, lost: bool | None = None
@@ -296,7 +312,7 @@ class _Batch:
             self.foreign[purchase.request_id] = request
             return
         if lost is None:
-            lost = bool(self.ports.ledger.lost_images([purchase.request_id]))
+            lost = self._has_lost(purchase)
         self._settle(purchase, lost=lost)
 
     def _leave(self, request: GenerationRequest) -> None:

@@ -21,7 +21,6 @@ from wan_pipeline.wan.errors import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
     from decimal import Decimal
 
     from wan_pipeline.generation.breaker import Breaker
@@ -94,7 +93,7 @@ class Collector:
 
     async def fetch(self, key: PurchaseKey) -> bool:
         """Fetch the images of a finished task that can still arrive; whether none is missing."""
-        records = self._records(key)
+        records = self._ports.ledger.images_of(key)
         arriving = [record for record in records if record.state.may_arrive]
         kept = await asyncio.gather(*(self._keep(key, record) for record in arriving))
         return all(kept) and all(record.state is not ImageState.LOST for record in records)
@@ -226,10 +225,6 @@ class Collector:
         return price_usd * len(answer.images), "price_table"
 
     # --- images ---
-
-    def _records(self, key: PurchaseKey) -> Sequence[ImageRecord]:
-        found = self._ports.ledger.images([key.request_id]).get(key.request_id, [])
-        return [record for record in found if record.attempt == key.attempt]
 
     async def _keep(self, key: PurchaseKey, record: ImageRecord) -> bool:
         ports = self._ports

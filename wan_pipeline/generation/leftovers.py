@@ -74,37 +74,44 @@ def leftovers(view: Snapshot) -> list[Leftover]:
     """Everything unexplained, by kind, then by age.
 
     Of a request that was bought again only the newest attempt counts: a person knew of the rest.
+    So does the newest of its reproductions, which nothing but a further series follows. An unknown
+    always counts, since its price stays reserved until somebody decides.
     """
     return [*_without_result(view), *_lost(view), *_prices(view)]
 
 
 def _newest(view: Snapshot) -> sa.Subquery:
-    """The newest attempt at each request."""
-    return (
-        sa.select(
-            _PURCHASES.request_id.label("request_id"),
-            sa.func.max(_PURCHASES.attempt).label("attempt"),
-        )
-        .where(_PURCHASES.profile == view.profile)
-        .group_by(_PURCHASES.request_id)
-        .subquery()
+    """The newest attempt of the dataset's own at each request, and its newest reproduction."""
+    sides = (
+        (_PURCHASES.attempt > 0, sa.func.max(_PURCHASES.attempt)),
+        (_PURCHASES.attempt < 0, sa.func.min(_PURCHASES.attempt)),
     )
+    return sa.union_all(
+        *(
+            sa.select(_PURCHASES.request_id.label("request_id"), attempt.label("attempt"))
+            .where(_PURCHASES.profile == view.profile, side)
+            .group_by(_PURCHASES.request_id)
+            for side, attempt in sides
+        )
+    ).subquery()
 
 
 def _without_result(view: Snapshot) -> Iterator[Leftover]:
     """Unknown and expired purchases."""
     newest = _newest(view)
     for state in (PurchaseState.UNKNOWN, PurchaseState.EXPIRED):
-        rows = view.connection.execute(
+        query = (
             sa.select(schema.purchases)
-            .join(
+            .where(_PURCHASES.profile == view.profile, _PURCHASES.state == state.value)
+            .order_by(_PURCHASES.created_at, _PURCHASES.request_id)
+        )
+        if state is not PurchaseState.UNKNOWN:
+            query = query.join(
                 newest,
                 (newest.c.request_id == _PURCHASES.request_id)
                 & (newest.c.attempt == _PURCHASES.attempt),
             )
-            .where(_PURCHASES.profile == view.profile, _PURCHASES.state == state.value)
-            .order_by(_PURCHASES.created_at, _PURCHASES.request_id)
-        )
+        rows = view.connection.execute(query)
         for row in rows:
             yield Leftover(
                 kind=LeftoverKind(state.value),

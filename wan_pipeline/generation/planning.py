@@ -10,16 +10,19 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Self
 
 from wan_pipeline.ledger.shown import shown_of
-from wan_pipeline.ledger.states import PurchaseState
+from wan_pipeline.ledger.states import ImageState, PurchaseState
 from wan_pipeline.prompts.errors import UnreadablePromptFileError
 from wan_pipeline.prompts.matrix.count import MatrixCount
 from wan_pipeline.prompts.plan_table import request_columns
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
     from pathlib import Path
 
     from wan_pipeline.ledger.ledger import Ledger
+    from wan_pipeline.ledger.reading import LedgerReader
     from wan_pipeline.prompts.plan_table import RequestTableSummary
+    from wan_pipeline.prompts.request import GenerationRequest
 
 __all__ = [
     "PLAN_FILE",
@@ -27,6 +30,7 @@ __all__ = [
     "Standing",
     "UnfinishedRequest",
     "make_plan",
+    "standing_in",
     "standing_of",
     "unfinished_of",
 ]
@@ -185,6 +189,27 @@ def standing_of(requests_path: Path, ledger: Ledger) -> Standing:
             counts["images_to_buy"] += n
         if place == "stored":
             counts["images_short"] += max(n - stored, 0)
+    return Standing(**counts)
+
+
+def standing_in(
+    series: str, requests: Collection[GenerationRequest], ledger: LedgerReader
+) -> Standing:
+    """How far a series of reproductions has come with some requests; the dataset is left aside."""
+    wanted = {request.request_id: request.n for request in requests}
+    purchases = ledger.purchases(wanted, series=series)
+    images = ledger.images(wanted, series=series)
+    lost = ledger.lost_images(wanted, series=series)
+    counts: Counter[str] = Counter()
+    for request_id, n in wanted.items():
+        purchase = purchases.get(request_id)
+        records = images.get(request_id, [])
+        counts["images_stored"] += sum(each.state is ImageState.STORED for each in records)
+        state = purchase.state if purchase else PurchaseState.PLANNED
+        place = _place(state, lost=request_id in lost)
+        counts[place] += 1
+        if place == "to_buy":
+            counts["images_to_buy"] += n
     return Standing(**counts)
 
 

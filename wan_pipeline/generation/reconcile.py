@@ -136,7 +136,12 @@ def adopt_matches(
     """
     adopted: list[Match] = []
     for match in matches.adoptable:
-        decision = Decision(request_id=match.purchase.request_id, who=WHO, why=_why(match.task))
+        decision = Decision(
+            request_id=match.purchase.request_id,
+            series=match.purchase.series,
+            who=WHO,
+            why=_why(match.task),
+        )
         try:
             ledger.apply_now(
                 partial(

@@ -33,10 +33,17 @@ WHY = "its task id was kept in the rescue file, since the ledger could not be wr
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RescuedTask:
-    """A task that is paid and that the ledger does not know yet."""
+    """A task that is paid and that the ledger does not know yet.
+
+    Attributes:
+        request_id: what it makes.
+        task_id: the provider's name of it.
+        series: of which reproductions it is one; None for the dataset's own.
+    """
 
     request_id: str
     task_id: str
+    series: str | None = None
 
 
 class RescueFile:
@@ -124,11 +131,19 @@ async def adopt_rescued(ports: Ports, terms: Terms) -> list[Purchase]:
     if not tasks:
         return []
     # An intent of a dead run becomes unknown, which is what can be adopted.
-    taken = await ports.ledger.take_over(ports.owner, [task.request_id for task in tasks])
+    taken = [
+        purchase
+        for series in dict.fromkeys(task.series for task in tasks)
+        for purchase in await ports.ledger.take_over(
+            ports.owner,
+            [task.request_id for task in tasks if task.series == series],
+            series=series,
+        )
+    ]
     # The others were written down after all; they are this run's now, so it must go on with them.
     adopted = [purchase for purchase in taken if purchase.state is not PurchaseState.UNKNOWN]
     for task in tasks:
-        decision = Decision(request_id=task.request_id, who=WHO, why=WHY)
+        decision = Decision(request_id=task.request_id, series=task.series, who=WHO, why=WHY)
         change = partial(
             adopt,
             profile=terms.profile,
@@ -141,7 +156,8 @@ async def adopt_rescued(ports: Ports, terms: Terms) -> list[Purchase]:
         try:
             before = await ports.ledger.apply(change)
         except DecisionError:
-            purchase = ports.ledger.purchases([task.request_id]).get(task.request_id)
+            standing = ports.ledger.purchases([task.request_id], series=task.series)
+            purchase = standing.get(task.request_id)
             if purchase is None or purchase.task_id != task.task_id:
                 continue  # its run still lives, or a person decided otherwise: it stays noted
         else:
@@ -167,7 +183,11 @@ def _parsed(line: bytes) -> RescuedTask | None:
     """
     try:
         found = cast("dict[str, str]", json.loads(line))
-        return RescuedTask(request_id=found["request_id"], task_id=found["task_id"])
+        return RescuedTask(
+            request_id=found["request_id"],
+            task_id=found["task_id"],
+            series=found.get("series"),
+        )
     except (ValueError, TypeError, KeyError):
         return None
 

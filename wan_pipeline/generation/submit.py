@@ -196,6 +196,7 @@ class Submitter:
             code_version=self._terms.code_version,
             caps=self._terms.caps,
             retry=self._terms.retry,
+            reproduction=self._terms.reproduction,
         )
         try:
             return await self._ports.ledger.intend(intention, owner=self._ports.owner)
@@ -311,7 +312,7 @@ class Submitter:
                 return deadline
 
     def _rescue(self, key: PurchaseKey, task_id: str, error: BaseException) -> RescuedTask:
-        task = RescuedTask(request_id=key.request_id, task_id=task_id)
+        task = RescuedTask(request_id=key.request_id, task_id=task_id, series=self._terms.series)
         try:
             self._ports.rescue.note(task)
         except OSError as full:

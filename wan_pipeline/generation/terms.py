@@ -41,7 +41,9 @@ class Terms:
         result_lifetime_s: seconds until results die.
         task_patience_s: seconds that a run waits for one task.
         code_version: kept with every purchase.
-        prompt_set: who buys.
+        prompt_set: who buys; the name of the series when it is a reproduction.
+        reproduction: buy each request once more to compare, as `ledger.series` tells; what the
+            dataset has of it is neither looked at nor touched.
         unknown_in_a_row: creates without a known outcome after which submitting stops.
         refused_in_a_row: refusals without an acceptance after which submitting stops.
         unsent_in_a_row: creates that found no connection after which submitting stops.
@@ -66,6 +68,7 @@ class Terms:
     task_patience_s: float
     code_version: str
     prompt_set: str
+    reproduction: bool = False
     unknown_in_a_row: int = 3
     refused_in_a_row: int = 10
     unsent_in_a_row: int = 6
@@ -77,6 +80,11 @@ class Terms:
     pause_first_s: float = 1.0
     pause_longest_s: float = 60.0
     create_grace_s: float = 8.0
+
+    @property
+    def series(self) -> str | None:
+        """The series of reproductions that buys; None for the dataset."""
+        return self.prompt_set if self.reproduction else None
 
     @property
     def window(self) -> int:

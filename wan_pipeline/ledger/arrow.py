@@ -32,7 +32,9 @@ def _optional(name: str, kind: pa.DataType, description: str) -> pa.Field:
 _KEY = [
     _known("profile", pa.string(), "account"),
     _known("request_id", pa.string(), "SHA-256 of the request's canonical JSON"),
-    _known("attempt", pa.int32(), "which purchase of the request, from 1"),
+    _known(
+        "attempt", pa.int32(), "which purchase of the request, from 1; from -1 down a reproduction"
+    ),
 ]
 
 #: One row per purchase: a request, at a profile, for the k-th time.
@@ -43,7 +45,7 @@ PURCHASES: Any = pa.schema(
         _optional("owner_id", pa.string(), "process that works on it, or worked on it last"),
         _known("request", pa.string(), "the request as canonical JSON"),
         _known("n", pa.int32(), "images asked for"),
-        _known("bought_by_set", pa.string(), "prompt set whose run bought it"),
+        _known("bought_by_set", pa.string(), "prompt set, or series of reproductions, that bought"),
         _known("run_id", pa.string(), "run that wrote the intent"),
         _known("code_version", pa.string(), "version of wan_pipeline that wrote the intent"),
         _known("dialect", pa.string(), "wire protocol spoken"),

@@ -15,6 +15,7 @@ from wan_pipeline.ledger import schema
 from wan_pipeline.ledger.budget import Bucket, check_caps
 from wan_pipeline.ledger.errors import TransitionError
 from wan_pipeline.ledger.records import Purchase, PurchaseKey
+from wan_pipeline.ledger.series import in_series
 from wan_pipeline.ledger.states import TRANSITIONS, ImageState, PurchaseState
 
 if TYPE_CHECKING:
@@ -64,15 +65,17 @@ def _bound(key: PurchaseKey) -> dict[str, Any]:
 
 
 # Built once: building a statement costs more than running it.
+_OF_REQUEST = (
+    _PURCHASES.profile == sa.bindparam("key_profile"),
+    _PURCHASES.request_id == sa.bindparam("key_request"),
+)
 _LATEST = (
     sa.select(schema.purchases)
-    .where(
-        _PURCHASES.profile == sa.bindparam("key_profile"),
-        _PURCHASES.request_id == sa.bindparam("key_request"),
-    )
+    .where(*_OF_REQUEST, _PURCHASES.attempt > 0)
     .order_by(_PURCHASES.attempt.desc())
     .limit(1)
 )
+_LOWEST = sa.select(sa.func.min(_PURCHASES.attempt)).where(*_OF_REQUEST)
 _HOLDER = sa.select(_PURCHASES.request_id, _PURCHASES.attempt).where(
     _PURCHASES.profile == sa.bindparam("key_profile"),
     _PURCHASES.task_id == sa.bindparam("key_task"),
@@ -110,11 +113,24 @@ def row_of(key: PurchaseKey) -> tuple[sa.ColumnElement[bool], ...]:
     )
 
 
-def latest(connection: sa.Connection, profile: str, request_id: str) -> Purchase | None:
-    """The newest attempt at a request, or None when it was never intended."""
-    row = connection.execute(
-        _LATEST, {"key_profile": profile, "key_request": request_id}
-    ).one_or_none()
+def latest(
+    connection: sa.Connection, profile: str, request_id: str, series: str | None = None
+) -> Purchase | None:
+    """The newest attempt at a request, or None when it was never intended.
+
+    Args:
+        connection: to the ledger.
+        profile: whose purchases.
+        request_id: the request.
+        series: of these reproductions the request's only one, instead of the dataset's own newest.
+    """
+    bound = {"key_profile": profile, "key_request": request_id}
+    query = (
+        _LATEST
+        if series is None
+        else sa.select(schema.purchases).where(*_OF_REQUEST, in_series(series))
+    )
+    row = connection.execute(query, bound).one_or_none()
     return Purchase.from_row(row) if row else None
 
 
@@ -142,7 +158,7 @@ def intend(
         BudgetExceededError: the price does not fit under a cap.
     """
     tx.hold_account(intention.profile)
-    standing = latest(tx.connection, intention.profile, intention.request_id)
+    standing = latest(tx.connection, intention.profile, intention.request_id, intention.series)
     attempt = _next_attempt(tx, standing, intention)
     if attempt is None:
         assert standing is not None, "only a standing row forbids"  # noqa: S101
@@ -194,6 +210,9 @@ def intend(
 
 def _next_attempt(tx: Transaction, standing: Purchase | None, intention: Intention) -> int | None:
     """The attempt that may be made, which may be the standing one; None when none may."""
+    if standing is None and intention.reproduction:
+        bound = {"key_profile": intention.profile, "key_request": intention.request_id}
+        return min(tx.connection.execute(_LOWEST, bound).scalar() or 0, 0) - 1
     if standing is None:
         return 1
     if standing.state is PurchaseState.PLANNED:

@@ -18,6 +18,7 @@ from wan_pipeline.ledger.changes import holder_of_task, latest, move, row_of
 from wan_pipeline.ledger.errors import DecisionError
 from wan_pipeline.ledger.records import PurchaseKey
 from wan_pipeline.ledger.recovery import OWNER_COLUMNS, owner_alive
+from wan_pipeline.ledger.series import is_reproduction
 from wan_pipeline.ledger.states import PurchaseState
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ class Decision:
 
     Attributes:
         request_id: the request, whole.
+        series: of which reproductions the purchase is meant; None for the dataset's own newest.
         who: the person, or the program on whose word.
         why: the reason, in their words.
     """
@@ -46,6 +48,7 @@ class Decision:
     request_id: str
     who: str
     why: str
+    series: str | None = None
 
 
 def adopt(
@@ -96,6 +99,8 @@ def adopt(
 def release(tx: Transaction, profile: str, decision: Decision, *, now: datetime) -> Purchase:
     """No task was made: the price is free again and the next run makes a new attempt.
 
+    A reproduction ends here: its series buys nothing twice, and another one buys anew.
+
     Raises:
         DecisionError: it is not unknown, or the run that bought it still works.
     """
@@ -111,12 +116,19 @@ def release(tx: Transaction, profile: str, decision: Decision, *, now: datetime)
         who=decision.who,
         reserved_usd=ZERO,
     )
-    fresh = PurchaseKey(
-        profile=profile, request_id=purchase.request_id, attempt=purchase.attempt + 1
-    )
+    if purchase.series is None:
+        _plan_fresh_attempt(tx, purchase, decision, now=now)
+    return purchase
+
+
+def _plan_fresh_attempt(
+    tx: Transaction, purchase: Purchase, decision: Decision, *, now: datetime
+) -> None:
+    """A row for the attempt that the next run makes in a released one's stead."""
+    fresh = _following(purchase.key)
     tx.connection.execute(
         sa.insert(schema.purchases).values(
-            profile=profile,
+            profile=fresh.profile,
             request_id=fresh.request_id,
             attempt=fresh.attempt,
             state=PurchaseState.PLANNED.value,
@@ -139,7 +151,6 @@ def release(tx: Transaction, profile: str, decision: Decision, *, now: datetime)
         detail=f"attempt {purchase.attempt} was released",
         who=decision.who,
     )
-    return purchase
 
 
 def write_off(tx: Transaction, profile: str, decision: Decision, *, now: datetime) -> Purchase:
@@ -169,9 +180,12 @@ def withdraw_fresh_attempt(tx: Transaction, key: PurchaseKey, *, now: datetime) 
     """A released create was answered after all: the attempt in its stead is not to be made.
 
     It never was intended, so its row can go; both decisions stay in the history. An attempt that is
-    on its way already stays, and is paid for: the person's word was acted upon.
+    on its way already stays, and is paid for: the person's word was acted upon. In a reproduction's
+    stead nothing was planned.
     """
-    fresh = PurchaseKey(profile=key.profile, request_id=key.request_id, attempt=key.attempt + 1)
+    if is_reproduction(key.attempt):
+        return
+    fresh = _following(key)
     gone = tx.connection.execute(
         sa.delete(schema.purchases).where(
             *row_of(fresh), schema.purchases.c.state == PurchaseState.PLANNED.value
@@ -187,10 +201,14 @@ def withdraw_fresh_attempt(tx: Transaction, key: PurchaseKey, *, now: datetime) 
         )
 
 
+def _following(key: PurchaseKey) -> PurchaseKey:
+    return PurchaseKey(profile=key.profile, request_id=key.request_id, attempt=key.attempt + 1)
+
+
 def _decidable(
     tx: Transaction, profile: str, decision: Decision, *, allowed: tuple[PurchaseState, ...]
 ) -> Purchase:
-    purchase = latest(tx.connection, profile, decision.request_id)
+    purchase = latest(tx.connection, profile, decision.request_id, decision.series)
     if purchase is None:
         raise DecisionError(
             f"the ledger of profile {profile} knows no request {decision.request_id};"

@@ -95,7 +95,11 @@ class Ledger(LedgerReader):
             return living_owners(connection, self.now())
 
     async def take_over(
-        self, owner: Owner, request_ids: Collection[str] | None = None
+        self,
+        owner: Owner,
+        request_ids: Collection[str] | None = None,
+        *,
+        series: str | None = None,
     ) -> Sequence[Purchase]:
         """Make unfinished purchases of dead owners this owner's; see `recovery.take_over`."""
         wanted = None if request_ids is None else frozenset(request_ids)
@@ -106,6 +110,7 @@ class Ledger(LedgerReader):
                 request_ids=wanted,
                 owner=owner,
                 now=self.now(),
+                series=series,
             )
         )
 

@@ -137,10 +137,10 @@ def newest_event(reader: LedgerReader) -> int:
 
 
 def changed_requests(reader: LedgerReader, after: int) -> set[str]:
-    """Requests to which something happened after an event."""
+    """Requests to which something happened after an event; reproductions show in no set."""
     query = (
         sa.select(_EVENTS.request_id)
-        .where(_EVENTS.profile == reader.profile, _EVENTS.seq > after)
+        .where(_EVENTS.profile == reader.profile, _EVENTS.seq > after, _EVENTS.attempt > 0)
         .distinct()
     )
     with snapshot(reader) as view:

@@ -67,4 +67,15 @@ def _add_budget_and_limits(connection: sa.Connection) -> None:
         connection.execute(sa.text(statement))
 
 
-_STEPS: dict[int, Callable[[sa.Connection], None]] = {1: _add_budget_and_limits}
+def _allow_reproductions(_: sa.Connection) -> None:
+    """2 to 3: attempts below 0 are reproductions.
+
+    No table changes. An older version would take such an attempt for a request's own, so it must
+    not open the ledger any more.
+    """
+
+
+_STEPS: dict[int, Callable[[sa.Connection], None]] = {
+    1: _add_budget_and_limits,
+    2: _allow_reproductions,
+}

@@ -12,6 +12,7 @@ from sqlalchemy.exc import DBAPIError
 from wan_pipeline.ledger import limits, schema
 from wan_pipeline.ledger.errors import LedgerUnavailableError
 from wan_pipeline.ledger.records import ImageRecord, Purchase
+from wan_pipeline.ledger.series import in_series
 from wan_pipeline.ledger.states import ImageState, PurchaseState
 
 if TYPE_CHECKING:
@@ -37,27 +38,52 @@ class LedgerReader:
         self.profile = profile
         self._engine_for_reads = engine
 
-    def purchases(self, request_ids: Iterable[str] | None = None) -> dict[str, Purchase]:
-        """The newest attempt per request id; requests never intended are absent."""
+    def purchases(
+        self, request_ids: Iterable[str] | None = None, *, series: str | None = None
+    ) -> dict[str, Purchase]:
+        """The newest attempt per request id; requests never intended are absent.
+
+        Of the dataset's own attempts, or of one series of reproductions; likewise below.
+        """
         found: dict[str, Purchase] = {}
-        for row in self._select(schema.purchases, request_ids):
+        for row in self._select(schema.purchases, request_ids, series):
             purchase = Purchase.from_row(row)
             standing = found.get(purchase.request_id)
             if standing is None or standing.attempt < purchase.attempt:
                 found[purchase.request_id] = purchase
         return found
 
-    def images(self, request_ids: Iterable[str] | None = None) -> dict[str, list[ImageRecord]]:
+    def images(
+        self, request_ids: Iterable[str] | None = None, *, series: str | None = None
+    ) -> dict[str, list[ImageRecord]]:
         """All image rows per request id, by attempt and index."""
         found: dict[str, list[ImageRecord]] = {}
-        for row in self._select(schema.images, request_ids):
+        for row in self._select(schema.images, request_ids, series):
             found.setdefault(row.request_id, []).append(ImageRecord.from_row(row))
         for records in found.values():
             records.sort(key=lambda record: (record.attempt, record.image_index))
         return found
 
+    def images_of(self, key: PurchaseKey) -> list[ImageRecord]:
+        """The image rows of one attempt, by index."""
+        table = schema.images
+        query = (
+            sa.select(table)
+            .where(
+                table.c.profile == key.profile,
+                table.c.request_id == key.request_id,
+                table.c.attempt == key.attempt,
+            )
+            .order_by(table.c.image_index)
+        )
+        with self._read() as connection:
+            return [ImageRecord.from_row(row) for row in connection.execute(query)]
+
     def stored_images_alive(self, now: datetime) -> dict[str, list[ImageRecord]]:
-        """Stored images per request id that could still be fetched again from their URLs."""
+        """Stored images per request id that could still be fetched again from their URLs.
+
+        Of every attempt, reproductions too: all of them are paid for.
+        """
         table = schema.images
         query = sa.select(table).where(
             table.c.profile == self.profile,
@@ -83,7 +109,7 @@ class LedgerReader:
         return found
 
     def unfinished(self) -> list[Purchase]:
-        """Purchases that somebody must still poll, fetch or find out about."""
+        """Purchases that somebody must still poll, fetch or find out about, reproductions too."""
         table = schema.purchases
         states = [state.value for state in PurchaseState if state.unfinished]
         with self._read() as connection:
@@ -92,18 +118,20 @@ class LedgerReader:
             )
             return [Purchase.from_row(row) for row in rows]
 
-    def lost_images(self, request_ids: Iterable[str] | None = None) -> set[str]:
+    def lost_images(
+        self, request_ids: Iterable[str] | None = None, *, series: str | None = None
+    ) -> set[str]:
         """Ids of requests that have a paid image which can no longer arrive.
 
         Of the newest attempt only: a request that was bought again has other images by now.
         """
         lost = {
             (request_id, record.attempt)
-            for request_id, records in self.images(request_ids).items()
+            for request_id, records in self.images(request_ids, series=series).items()
             for record in records
             if record.state is ImageState.LOST
         }
-        newest = self.purchases(request_id for request_id, _ in lost)
+        newest = self.purchases((request_id for request_id, _ in lost), series=series)
         return {request_id for request_id, attempt in lost if newest[request_id].attempt == attempt}
 
     def counts(self) -> dict[PurchaseState, int]:
@@ -187,8 +215,21 @@ class LedgerReader:
         with self._read() as connection:
             return connection.execute(query).scalar() or ZERO
 
-    def _select(self, table: sa.Table, request_ids: Iterable[str] | None) -> Iterator[sa.Row[Any]]:
+    def _select(
+        self, table: sa.Table, request_ids: Iterable[str] | None, series: str | None
+    ) -> Iterator[sa.Row[Any]]:
+        """Rows of purchases or images of the dataset's own attempts, or of a series."""
         query = sa.select(table).where(table.c.profile == self.profile)
+        if series is None:
+            query = query.where(table.c.attempt > 0)
+        else:
+            query = query.where(in_series(series))
+            if table is not schema.purchases:
+                bought = schema.purchases.c
+                key = (
+                    table.c[name] == bought[name] for name in ("profile", "request_id", "attempt")
+                )
+                query = query.join_from(table, schema.purchases, sa.and_(*key))
         with self._read() as connection:
             if request_ids is None:
                 yield from connection.execute(query)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from wan_pipeline.ledger.budget import Caps
 from wan_pipeline.ledger.retries import RetryRule
+from wan_pipeline.ledger.series import is_reproduction
 from wan_pipeline.ledger.states import ImageState, PurchaseState
 
 if TYPE_CHECKING:
@@ -20,7 +21,11 @@ __all__ = ["ImageRecord", "Intention", "Purchase", "PurchaseKey"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PurchaseKey:
-    """What a purchase is: a request, at a profile, for the k-th time."""
+    """What a purchase is: a request, at a profile, for the k-th time.
+
+    `attempt` is never 0: the dataset's own count up from 1, reproductions down from -1; see the
+    module `series`.
+    """
 
     profile: str
     request_id: str
@@ -63,6 +68,11 @@ class Purchase:
     def key(self) -> PurchaseKey:
         """Its identity."""
         return PurchaseKey(profile=self.profile, request_id=self.request_id, attempt=self.attempt)
+
+    @property
+    def series(self) -> str | None:
+        """The series of reproductions that it belongs to; None when it is the dataset's own."""
+        return self.bought_by_set if is_reproduction(self.attempt) else None
 
     @property
     def problem(self) -> str:
@@ -110,7 +120,11 @@ class ImageRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Intention:
-    """Everything an intent records about a request that is about to be bought."""
+    """Everything an intent records about a request that is about to be bought.
+
+    Whether it is a `reproduction` decides which attempt it becomes; `bought_by_set` then names the
+    series. Nothing is ever retried in a series.
+    """
 
     profile: str
     request_id: str
@@ -123,3 +137,9 @@ class Intention:
     code_version: str
     caps: Caps = field(default_factory=Caps)
     retry: RetryRule = field(default_factory=RetryRule)
+    reproduction: bool = False
+
+    @property
+    def series(self) -> str | None:
+        """The series that buys; None for the dataset."""
+        return self.bought_by_set if self.reproduction else None

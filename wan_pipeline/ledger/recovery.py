@@ -10,6 +10,7 @@ from wan_pipeline.ledger import schema
 from wan_pipeline.ledger.changes import move, row_of
 from wan_pipeline.ledger.owner import Owner
 from wan_pipeline.ledger.records import Purchase
+from wan_pipeline.ledger.series import in_series
 from wan_pipeline.ledger.states import PurchaseState
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ def take_over(
     *,
     owner: Owner,
     now: datetime,
+    series: str | None = None,
 ) -> Sequence[Purchase]:
     """Make unfinished purchases of dead owners this owner's, oldest deadline first.
 
@@ -46,18 +48,21 @@ def take_over(
     Args:
         tx: the open transaction.
         profile: whose purchases.
-        request_ids: only these, or all when None.
+        request_ids: only these, of the dataset's own attempts or of a series; when None all there
+            are, of the dataset and of every series.
         owner: who takes them.
         now: the time.
+        series: the reproductions meant by `request_ids`; None for the dataset's own.
     """
     unfinished = [state.value for state in PurchaseState if state.unfinished]
     # Many at once are cheaper to read than to name, and no database takes any number of names.
     few = request_ids is not None and len(request_ids) <= NAMED_AT_ONCE
     named = (_PURCHASES.request_id.in_(request_ids or ()),) if few else ()
+    meant = () if request_ids is None else (in_series(series),)
     rows = tx.connection.execute(
         sa.select(schema.purchases, *OWNER_COLUMNS)
         .join(schema.owners, schema.owners.c.owner_id == _PURCHASES.owner_id, isouter=True)
-        .where(_PURCHASES.profile == profile, _PURCHASES.state.in_(unfinished), *named)
+        .where(_PURCHASES.profile == profile, _PURCHASES.state.in_(unfinished), *named, *meant)
         .order_by(sa.nulls_last(_PURCHASES.deadline_at), _PURCHASES.request_id)
         # On PostgreSQL two that recover at once do not wait for each other: what one has locked
         # it is taking over.

@@ -46,10 +46,10 @@ class RetryRule:
         """Whether a new attempt may follow this one.
 
         Args:
-            purchase: the newest attempt at a request.
+            purchase: the newest attempt at a request, or its reproduction in a series.
             lost: whether a paid image of it can no longer arrive.
         """
-        if purchase.attempt >= self.max_attempts:
+        if purchase.series is not None or purchase.attempt >= self.max_attempts:
             return False
         match purchase.state:
             case PurchaseState.FAILED | PurchaseState.REFUSED:

@@ -1,6 +1,7 @@
 """Tables of the ledger, the same on every database.
 
-A change here is a new `SCHEMA_VERSION` and a step in `migrations`.
+A change here is a new `SCHEMA_VERSION` and a step in `migrations`. What `attempt` means, above and
+below 0, is told in `series`.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ __all__ = [
     "spending",
 ]
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 metadata = sa.MetaData()
 
 info = sa.Table(
@@ -51,12 +52,12 @@ purchases = sa.Table(
     metadata,
     sa.Column("profile", sa.Text, primary_key=True),
     sa.Column("request_id", sa.Text, primary_key=True),
-    sa.Column("attempt", sa.Integer, primary_key=True),
+    sa.Column("attempt", sa.Integer, primary_key=True, comment="below 0: a reproduction"),
     sa.Column("state", sa.Text, nullable=False),
     sa.Column("owner_id", sa.Text),
     sa.Column("request", AnyText, nullable=False, comment="canonical JSON"),
     sa.Column("n", sa.Integer, nullable=False),
-    sa.Column("bought_by_set", AnyText, nullable=False),
+    sa.Column("bought_by_set", AnyText, nullable=False, comment="or a series of reproductions"),
     sa.Column("run_id", AnyText, nullable=False, comment="the run that wrote the intent"),
     sa.Column("code_version", sa.Text, nullable=False),
     sa.Column("dialect", sa.Text, nullable=False),

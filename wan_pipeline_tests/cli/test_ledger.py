@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import csv
 import io
 import json
@@ -17,7 +18,9 @@ from typing import TYPE_CHECKING, Any
 import pyarrow.parquet as pq
 import pytest
 
-from wan_pipeline_tests.cli.conftest import buy, last_line
+from wan_pipeline.emulator.plan import Fault, FaultKind
+from wan_pipeline_tests.cli.conftest import buy, last_line, workbench
+from wan_pipeline_tests.emulator_fixture import FAST
 from wan_pipeline_tests.generation.batch_fixture import make_request
 
 if TYPE_CHECKING:
@@ -214,7 +217,6 @@ def test_a_task_that_was_found_is_adopted_and_fetched(
 @pytest.mark.slow
 def test_what_is_released_is_bought_once_more(folder: Folder, provider: RunningEmulator) -> None:
     """The next run buys it; the bill is what the ledger says, and a person's word is recorded."""
-    from wan_pipeline.emulator.plan import Fault, FaultKind  # noqa: PLC0415
     from wan_pipeline_tests.emulator_fixture import FAST  # noqa: PLC0415
 
     fault = Fault(kind=FaultKind.ERROR_500_BEFORE, prompt_contains="two", first=1)
@@ -313,3 +315,26 @@ def test_a_person_at_a_terminal_is_asked(
     assert process.returncode == code, out
     assert "Release it?" in out
     assert states(doubtful, NEVER)[0] == state
+
+
+def test_which_of_two_purchases_is_meant_is_asked_for(
+    doubtful: Folder, provider: RunningEmulator
+) -> None:
+    """Of one request the dataset's own and a reproduction are in doubt; --set tells them apart."""
+    series = "reproduce/kites@v1/may"
+    lost_answer = Fault(kind=FaultKind.ERROR_500_AFTER)
+    provider.set_plan(FAST.model_copy(update={"faults": (lost_answer,)}))
+    batch = workbench(doubtful).buy(
+        [make_request("made in doubt")], prompt_set=series, reproduction=True
+    )
+    asyncio.run(batch)
+    provider.set_plan(FAST)
+    unclear = doubtful.wan("ledger", "release", MADE, "--why", "none", "--yes")
+    assert unclear.exit_code == 2
+    assert f"bought by {series}, tests: say which with --set" in unclear.output
+    chosen = doubtful.wan("ledger", "write-off", MADE, "--why", "none", "--yes", "--set", series)
+    assert chosen.exit_code == 0, chosen.output
+    assert sorted(states(doubtful, MADE)) == ["unknown", "written_off"]
+    own = doubtful.wan("ledger", "release", MADE, "--why", "none", "--yes")
+    assert own.exit_code == 0, own.output
+    assert sorted(states(doubtful, MADE)) == ["planned", "released", "written_off"]

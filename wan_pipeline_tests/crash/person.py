@@ -46,11 +46,13 @@ def decide(ledger: Ledger, book: Mapping[str, Sequence[Mapping[str, Any]]]) -> i
     with ledger.owner("decisions") as owner:
         for purchase in in_doubt:
             task_id = _free(book.get(purchase.request_id, ()), held)
+            decide_on = partial(
+                Decision, request_id=purchase.request_id, series=purchase.series, who=WHO
+            )
             if task_id is None:
-                decision = Decision(request_id=purchase.request_id, who=WHO, why="no such task")
-                change = partial(release, decision=decision)
+                change = partial(release, decision=decide_on(why="no such task"))
             else:
-                decision = Decision(request_id=purchase.request_id, who=WHO, why="found it")
+                decision = decide_on(why="found it")
                 change = partial(
                     adopt, decision=decision, task_id=task_id, lifetime_s=LIFETIME_S, owner=owner
                 )

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from wan_pipeline.ledger.records import ImageRecord, Purchase
+    from wan_pipeline.ledger.records import ImageRecord, Purchase, PurchaseKey
 
 __all__ = ["Proof", "examine"]
 
@@ -65,7 +65,8 @@ def examine(
         everything: all of its tasks, those of other trials too.
     """
     with Ledger(data / "ledger.sqlite", PROFILE) as ledger:
-        purchases, images = attempts(ledger), ledger.images()
+        purchases = attempts(ledger)
+        images = {each.key: ledger.images_of(each.key) for each in purchases}
         committed = ledger.committed()
         spending, events = _rows(ledger, schema.spending), _rows(ledger, schema.events)
     tasks = [task for found in book.values() for task in found]
@@ -110,7 +111,7 @@ def _missing_images(
     data: Path,
     tasks: Sequence[Task],
     purchases: Sequence[Purchase],
-    images: Mapping[str, Sequence[ImageRecord]],
+    images: Mapping[PurchaseKey, Sequence[ImageRecord]],
 ) -> Iterator[str]:
     """Every image made is on disk, byte for byte, or reported as lost."""
     holder = {each.task_id: each for each in purchases if each.task_id}
@@ -118,12 +119,7 @@ def _missing_images(
         purchase = holder.get(task["id"])
         if purchase is None:
             continue  # told as a strange task
-        records = [
-            record
-            for record in images.get(purchase.request_id, ())
-            if record.attempt == purchase.attempt
-        ]
-        there = sum(_is_kept(data, record) for record in records)
+        there = sum(_is_kept(data, record) for record in images[purchase.key])
         if there < task["images"]:
             yield f"request {purchase.request_id[:8]}: {there} of {task['images']} images are there"
 
@@ -162,15 +158,21 @@ def _money(
 
 
 def _attempts(purchases: Sequence[Purchase]) -> Iterator[str]:
-    """Nothing is open; and a second attempt follows only one that a person released."""
-    standing: dict[str, Purchase] = {}
+    """Nothing is open; and a second attempt follows only one that a person released.
+
+    Reproductions have none: a series buys a request once.
+    """
+    standing: dict[tuple[str, str | None], Purchase] = {}
     for each in purchases:
-        before = standing.get(each.request_id)
+        place = (each.request_id, each.series)
+        before = standing.get(place)
+        if before is not None and each.series is not None:
+            yield f"request {each.request_id[:8]} was bought twice for {each.series}"
         if before is not None and before.state is not PurchaseState.RELEASED:
             yield f"request {each.request_id[:8]} was bought again after it was {before.state}"
         if each.state in OPEN:
             yield f"request {each.request_id[:8]} is still {each.state}"
-        standing[each.request_id] = each
+        standing[place] = each
 
 
 def _history(purchases: Sequence[Purchase], events: Iterable[Any]) -> Iterator[str]:

@@ -87,11 +87,16 @@ class Scenario:
 
     Args:
         folder: an empty one.
+        series: buys reproductions for it, instead of the dataset's own.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, series: str | None = None) -> None:
         self._folder = folder
         self._trials = 0
+        self._series = series
+        self._terms = TERMS
+        if series is not None:
+            self._terms = {**TERMS, "prompt_set": series, "reproduction": True}
 
     def __enter__(self) -> Self:
         self._emulator = RunningEmulator(self._folder / "provider", PLAN).__enter__()
@@ -134,6 +139,15 @@ class Scenario:
             shutil.rmtree(case.folder)
         return Trial(reached=reached, proof=proof)
 
+    def as_without_a_crash(self, states: Counter[PurchaseState]) -> bool:
+        """Whether everything ended so; a reproduction that a person released stays released."""
+        if self._series is None or not states[PurchaseState.RELEASED]:
+            return states == EXPECTED
+        less = {state: EXPECTED.get(state, 0) - states[state] for state in states}
+        released = -less.pop(PurchaseState.RELEASED)
+        missing = (EXPECTED[state] - states[state] for state in EXPECTED)
+        return min(less.values()) >= 0 and sum(missing) == released
+
     def _case(self) -> Case:
         """A trial's own copy of what was left, with requests that nobody has asked for before."""
         self._trials += 1
@@ -145,7 +159,7 @@ class Scenario:
             emulator=self._emulator,
             requests=_requests(NEW, f"trial {self._trials}"),
             others=self._left.requests,
-            terms=TERMS,
+            terms=self._terms,
             runs=self._left.runs,
         )
 
@@ -154,7 +168,7 @@ class Scenario:
         folder = self._folder / "left"
         (folder / DATA).mkdir(parents=True)
         stored, submitted, succeeded, lost = _requests(LEFT, "earlier")
-        case = Case(folder=folder, emulator=self._emulator, requests=[lost], terms=TERMS)
+        case = Case(folder=folder, emulator=self._emulator, requests=[lost], terms=self._terms)
         case.batch()
         [found_again] = _lose(case)
         case.requests = [stored]
@@ -165,7 +179,8 @@ class Scenario:
         case.batch(kill_at="submitted.committed#1")
         case.requests = [stored, submitted, succeeded, lost]
         with case.ledger() as ledger:
-            states = [ledger.purchases()[each.request_id].state for each in case.requests]
+            standing = ledger.purchases(series=self._series)
+            states = [standing[each.request_id].state for each in case.requests]
         s = PurchaseState
         if states != [s.STORED, s.SUBMITTED, s.SUCCEEDED, s.STORED]:
             raise RuntimeError(f"the scenario does not begin as it should: {states}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
@@ -140,3 +141,33 @@ def test_a_plan_that_is_none_is_reported(tmp_path: Path) -> None:
     )
     assert ended.returncode == 1
     assert "speed_up" in ended.stderr
+
+
+def test_updated_model_paints_other_pictures_from_then_on(tmp_path: Path) -> None:
+    """The same request brings another picture; what was accepted before keeps its own."""
+
+    def brought(caller: Caller, task_id: str) -> bytes:
+        (url,) = urls_of(caller.finished(task_id))
+        return caller.public.get(url).content
+
+    plan = EmulatorPlan(speed_up=1000)
+    body = flat(n=1, seed=7)
+    with RunningEmulator(tmp_path, plan) as emulator, Caller(emulator.base_url) as caller:
+        early = caller.made(body)
+        old = brought(caller, early)
+        emulator.set_plan(plan.model_copy(update={"model_revision": 3}))
+        late = caller.made(body)
+        new = brought(caller, late)
+        port = emulator.port
+    assert old != new
+    with sqlite3.connect(
+        tmp_path / "emulator.sqlite"
+    ) as book:  # as one of before there were revisions
+        book.execute("DELETE FROM tasks WHERE task_id = ?", (late,))
+        book.execute("ALTER TABLE tasks DROP COLUMN model_revision")
+    book.close()
+    with (
+        RunningEmulator(tmp_path, plan, port=port) as emulator,
+        Caller(emulator.base_url) as caller,
+    ):
+        assert brought(caller, early) == old

@@ -138,7 +138,7 @@ def test_migration_loses_nothing(old: Path) -> None:
     with Ledger(old, PROFILE) as ledger:
         assert ledger.recall("form:vtrix:https://h") == "wrapped"
         assert sum(ledger.counts().values()) == len(MONEY) * len(DAYS)
-    assert version(old) == str(schema.SCHEMA_VERSION) == "2"
+    assert version(old) == str(schema.SCHEMA_VERSION) == "3"
     assert dump(old, *tables) == before
     assert dump(old, "events")["events"] == [{**event, "who": None} for event in events]
 
@@ -282,7 +282,7 @@ def test_kill_in_the_middle_leaves_version_1(old: Path) -> None:
     assert content(old) == before
     with Ledger(old, PROFILE) as ledger:
         assert ledger.committed() == ledger.spent() + ledger.reserved() > 0
-    assert version(old) == "2"
+    assert version(old) == str(schema.SCHEMA_VERSION)
 
 
 def content(path: Path) -> list[str]:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
 
 import dagster as dg
@@ -14,6 +15,8 @@ import pytest
 
 from wan_pipeline.emulator.plan import EmulatorPlan, LatencyLaw
 from wan_pipeline.generation.planning import Plan
+from wan_pipeline.ledger.changes import intend
+from wan_pipeline.ledger.records import Intention, PurchaseKey
 from wan_pipeline.prompts.changes import changed_at_ns
 from wan_pipeline_tests.emulator_fixture import FAST, RunningEmulator
 from wan_pipeline_tests.pipeline.conftest import NOWHERE
@@ -311,6 +314,30 @@ def test_leftovers_are_work_are_fetched_hourly_and_recovery_never_buys(tmp_path:
         assert tick(site, "nightly_build") == ([], "set: everything is stored")
         os.utime(site.layout.prompts_dir / "set.csv")
         assert names(tick(site, "nightly_build")[0]) == ["set"]
+
+
+def test_what_a_reproduction_left_is_fetched_with_any_set(site: Site) -> None:
+    """No partition has its name, and every recovery fetches everything."""
+    site.write("set.csv", "prompt\none\n")
+    intention = Intention(
+        profile="emulator",
+        request_id="r1",
+        request="{}",
+        n=1,
+        price_usd=Decimal("0.03"),
+        bought_by_set="reproduce/kites@v1/may",
+        dialect="gateway",
+        form="flat",
+        code_version="test",
+        reproduction=True,
+    )
+    with site.ledger() as ledger, ledger.owner("dead") as owner:
+        change = partial(intend, intention=intention, owner=owner, now=NIGHT)
+        assert isinstance(ledger.apply_now(change), PurchaseKey)
+    requests, reason = tick(site, "hourly_recovery")
+    assert (requests, "`wan reconcile` fetches" in reason) == ([], True)
+    site.instance.add_dynamic_partitions("prompt_set", ["set"])
+    assert names(tick(site, "hourly_recovery")[0]) == ["set"]
 
 
 def _wait_until_done(provider: RunningEmulator) -> None:

@@ -13,7 +13,7 @@ from wan_pipeline.settings import Settings
 from wan_pipeline_tests.pipeline.site import ASSETS
 
 ROOT = Path(__file__).parents[2]
-UNDIVIDED = ("spend", "release", "exports")
+UNDIVIDED = ("spend", "release", "exports", "drift")
 
 LOAD_WITH_NOTHING = """
 import socket, sys
@@ -79,6 +79,7 @@ def test_the_assets_are_there() -> None:
         "spend": {"images"},
         "release": {"image_metadata"},
         "exports": {"release"},
+        "drift": {"release"},
     }
 
 
@@ -107,31 +108,27 @@ def test_partitions_are_prompt_sets_but_for_what_covers_many() -> None:
         assert each.name == "prompt_set"
 
 
-def test_only_images_is_fenced_by_the_pool_and_nothing_paid_is_automatic() -> None:
-    """The account's pool belongs to the one asset that buys, which starts by itself never."""
+def test_only_what_buys_is_fenced_by_the_pool_and_nothing_paid_is_automatic() -> None:
+    """The account's pool belongs to the two assets that buy, which start by themselves never."""
     graph = defs.resolve_asset_graph()
     pools = {key.to_user_string(): graph.get(key).pools for key in graph.get_all_asset_keys()}
     names = (*ASSETS, *UNDIVIDED)
-    assert pools == {name: {"wan_api"} if name == "images" else set() for name in names}
+    assert pools == {name: {"wan_api"} if name in ("images", "drift") else set() for name in names}
     automatic = {spec.key.to_user_string() for spec in specs() if spec.automation_condition}
     assert automatic == {"quality", "gallery"}
 
 
 def test_schedules_and_sensors_exist_and_are_off() -> None:
     """Nothing runs by itself until a person switches it on."""
-    schedules = {
-        schedule.name: schedule
-        for schedule in (
-            defs.resolve_schedule_def(name)
-            for name in ("daily_plan", "nightly_build", "hourly_recovery", "hourly_spend")
-        )
-    }
-    assert {name: schedule.cron_schedule for name, schedule in schedules.items()} == {
+    crons = {
         "daily_plan": "30 1 * * *",
         "nightly_build": "0 2 * * *",
         "hourly_recovery": "0 * * * *",
         "hourly_spend": "30 * * * *",
+        "weekly_canary": "0 3 * * 1",
     }
+    schedules = {name: defs.resolve_schedule_def(name) for name in crons}
+    assert {name: schedule.cron_schedule for name, schedule in schedules.items()} == crons
     assert {schedule.execution_timezone for schedule in schedules.values()} == {"UTC"}
     sensors = [defs.resolve_sensor_def(name) for name in ("new_prompt_files", "follow_up")]
     assert {each.default_status.value for each in [*schedules.values(), *sensors]} == {"STOPPED"}
@@ -148,6 +145,7 @@ def test_jobs_say_whether_they_spend() -> None:
         "publish": "Free",
         "report_spend": "Free",
         "make_release": "Free",
+        "reproduce": "Spends",
         "verify_releases": "Free",
     }
     for name, word in words.items():
@@ -179,6 +177,7 @@ def test_only_the_last_check_blocks() -> None:
         ("spend", "ledger_agrees_with_files"),
         ("spend", "reported_cost_is_the_price"),
         ("spend", "spend_within_budget"),
+        ("drift", "no_drift"),
         ("release", "releases_are_whole"),
         ("release", "no_image_on_two_sides"),
     }

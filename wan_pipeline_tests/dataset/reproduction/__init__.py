@@ -1,0 +1,1 @@
+"""Tests of reproductions: sample, comparison, verdict."""
