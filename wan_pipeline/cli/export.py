@@ -106,9 +106,9 @@ def export(
             outcome, told = session.make_exports(order)
         if not outcome.success:
             raise typer.Exit(_say_why(console, outcome))
-    from wan_pipeline.cli.exported import exports_table, read_exports  # noqa: PLC0415
+    from wan_pipeline.cli.exported import exports_table  # noqa: PLC0415
 
-    found = read_exports(told)
+    found: list[dict[str, Any]] = told["summary"]
     if as_json:
         typer.echo(json.dumps(found, indent=2))
         return

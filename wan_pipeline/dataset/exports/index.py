@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["INDEX", "INDEX_FILE", "IndexWriter"]
 
 INDEX_FILE = "index.parquet"
-CHUNK = 10_000
+CHUNK = 2_000
 
 
 def _field(name: str, kind: Any, description: str, *, nullable: bool = False) -> Any:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
@@ -28,7 +28,7 @@ __all__ = ["SUFFIXES", "Item", "Marking", "iter_items"]
 
 _READ_AHEAD = 8  # files held in memory beside those of the writer
 _WORKERS = 4
-_BATCH_ROWS = 1000
+_BATCH_ROWS = 500
 SUFFIXES = {"png": "png", "jpeg": "jpg", "webp": "webp"}
 """Of a file name, by format."""
 
@@ -73,6 +73,10 @@ class Item:
     file_sha256: str
     marking: Marking
     suffix: str
+
+    def without_data(self) -> Item:
+        """The item for who keeps it longer than its bytes may be held."""
+        return replace(self, data=b"")
 
     @property
     def key(self) -> str:

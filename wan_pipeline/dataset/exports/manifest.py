@@ -26,7 +26,7 @@ __all__ = [
     "hash_file",
     "hash_files",
     "is_export",
-    "manifest_text",
+    "write_manifest",
 ]
 
 MANIFEST_FILE = "export.json"
@@ -58,15 +58,20 @@ def hash_file(folder: Path, name: str) -> ExportedFile:
     return ExportedFile(path=name, bytes=path.stat().st_size, sha256=digest)
 
 
-def manifest_text(
-    release: Release, terms: ExportTerms, *, tally: Tally, files: Sequence[ExportedFile]
-) -> str:
-    """The manifest of a finished export.
+def write_manifest(
+    folder: Path,
+    release: Release,
+    terms: ExportTerms,
+    *,
+    tally: Tally,
+    files: Sequence[ExportedFile],
+) -> None:
+    """Write the manifest of a finished export, a line for each file.
 
     Nothing in it depends on the time or the place, so that equal exports are equal files. The
     versions are those that wrote it: another pyarrow may encode the same tables in other bytes.
     """
-    document: dict[str, Any] = {
+    head: dict[str, Any] = {
         "kind": KIND,
         "format_version": FORMAT_VERSION,
         "release": {
@@ -82,9 +87,14 @@ def manifest_text(
         "written_by": {"wan_pipeline": __version__, "pyarrow": pa.__version__},
         "rows": {split: tally.rows[split] for split in tally.splits},
         "markings": dict(sorted(tally.markings.items())),
-        "files": [asdict(file) for file in sorted(files, key=lambda file: file.path)],
     }
-    return json.dumps(document, indent=1, ensure_ascii=False) + "\n"
+    with (folder / MANIFEST_FILE).open("w", encoding="utf-8") as stream:
+        stream.write(json.dumps(head, indent=2, ensure_ascii=False).removesuffix("\n}"))
+        between = ',\n  "files": [\n'
+        for file in sorted(files, key=lambda file: file.path):
+            stream.write(f"{between}    {json.dumps(asdict(file))}")
+            between = ",\n"
+        stream.write("\n  ]\n}\n")
 
 
 def is_export(folder: Path) -> bool:

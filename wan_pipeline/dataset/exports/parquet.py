@@ -24,7 +24,15 @@ if TYPE_CHECKING:
 __all__ = ["ParquetWriter"]
 
 GROUP_BYTES = 8_000_000
-GROUP_ROWS = 1000
+GROUP_ROWS = 100
+
+
+def _is_searched(column: Any) -> bool:
+    """Whether a reader gains by a column's minima and maxima: of hashes and long texts, nothing.
+
+    They would be held in memory until a shard is closed, for each of its many row groups.
+    """
+    return column.name in ("prompt_set", "prompt_id") or not pa.types.is_string(column.type)
 
 
 @dataclass(slots=True)
@@ -50,7 +58,7 @@ class ParquetWriter:
             "compression": dict.fromkeys([f"{IMAGE}.path", *others], "zstd")
             | {f"{IMAGE}.bytes": "none"},
             "use_dictionary": others,
-            "write_statistics": others,
+            "write_statistics": [each for each in others if _is_searched(self.schema.field(each))],
         }
         self._shards = Shards(folder, "parquet")
         self._shard_bytes = shard_bytes
