@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from wan_pipeline.dataset.damage import DamagedImageError
 from wan_pipeline.dataset.exports.terms import BytesMode, ExportError
-from wan_pipeline.dataset.provenance.marking import Mark, is_signed, mark
+from wan_pipeline.dataset.provenance.marking import Mark, mark
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -138,8 +138,6 @@ def _sealer(
     def shipped(data: bytes, row: dict[str, Any]) -> tuple[bytes, Marking]:
         if terms.bytes_mode is BytesMode.ORIGINAL:
             return data, Marking.NONE
-        if is_signed(data):
-            return data, Marking.PROVIDERS_C2PA
         said = Mark(
             model=row["model"],
             prompt_sha256=hashlib.sha256(row["prompt"].encode()).hexdigest(),
@@ -148,6 +146,8 @@ def _sealer(
             request_id=row["request_id"],
         )
         marked = mark(data, said)
+        if marked is data:  # it carries a signature already
+            return data, Marking.PROVIDERS_C2PA
         return (marked, Marking.XMP) if sign is None else (sign(marked, said), Marking.XMP_AND_C2PA)
 
     def seal(batch: Any, position: int, number: int, row: dict[str, Any]) -> Item:
