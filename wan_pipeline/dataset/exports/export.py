@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator
     from pathlib import Path
 
-    from wan_pipeline.dataset.exports.manifest import ExportedFile
+    from wan_pipeline.dataset.exports.manifest import FilesWritten
     from wan_pipeline.dataset.exports.terms import ExportTerms
     from wan_pipeline.dataset.exports.writer import ExportWriter
     from wan_pipeline.dataset.release.reader import Release
@@ -117,8 +117,8 @@ def export_release(
         bytes_mode=terms.bytes_mode.value,
         rows={split: tally.rows[split] for split in tally.splits},
         markings=dict(sorted(tally.markings.items())),
-        files=len(files),
-        bytes=sum(each.bytes for each in files),
+        files=files.count,
+        bytes=files.bytes,
         licence=terms.licence,
         signed=terms.signing is not None,
     )
@@ -126,7 +126,7 @@ def export_release(
 
 def _write_data(
     release: Release, terms: ExportTerms, folder: Path, progress: Callable[[int], None]
-) -> tuple[Tally, list[ExportedFile]]:
+) -> tuple[Tally, FilesWritten]:
     """Fill the folder, `export.json` last."""
     writer, index, tally = _writer(terms, folder), IndexWriter(folder), Tally()
     try:
@@ -161,8 +161,7 @@ def _write_data(
     text = json.dumps(croissant, indent=1, ensure_ascii=False) + "\n"
     (folder / CROISSANT_FILE).write_text(text, encoding="utf-8")
     files += [hash_file(folder, name) for name in (CARD_FILE, CROISSANT_FILE)]
-    write_manifest(folder, release, terms, tally=tally, files=files)
-    return tally, files
+    return tally, write_manifest(folder, release, terms, tally=tally, known=files)
 
 
 def _writer(terms: ExportTerms, folder: Path) -> ExportWriter:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ImageFolderWriter"]
 
-GROUP_ROWS = 1000
+GROUP_ROWS = 500
 
 
 class ImageFolderWriter:

@@ -75,8 +75,8 @@ class Item:
     suffix: str
 
     def without_data(self) -> Item:
-        """The item for who keeps it longer than its bytes may be held."""
-        return replace(self, data=b"")
+        """The item for who keeps it longer than its bytes may be held; its row is in its batch."""
+        return replace(self, data=b"", row={})
 
     @property
     def key(self) -> str:

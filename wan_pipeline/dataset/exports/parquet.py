@@ -6,7 +6,7 @@ Row groups are small, so that a reader who wants one image does not load hundred
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["ParquetWriter"]
 
 GROUP_BYTES = 8_000_000
-GROUP_ROWS = 100
+GROUP_ROWS = 200
 
 
 def _is_searched(column: Any) -> bool:
@@ -75,7 +75,7 @@ class ParquetWriter:
                 shard = None
         if shard is None:
             shard = self._open[item.split] = self._begin(item.split)
-        shard.waiting.append(item)
+        shard.waiting.append(replace(item, row={}))  # its batch has it
         shard.waiting_bytes += len(item.data)
         shard.rows += 1
         if shard.waiting_bytes >= GROUP_BYTES or len(shard.waiting) >= GROUP_ROWS:
