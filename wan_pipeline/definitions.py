@@ -21,6 +21,7 @@ from wan_pipeline.defs.automation import jobs, schedules, sensors
 from wan_pipeline.defs.checks import checks
 from wan_pipeline.defs.money_checks import money_checks
 from wan_pipeline.defs.progress import ProgressSink
+from wan_pipeline.defs.release_checks import release_checks
 from wan_pipeline.defs.resources import WanResource
 from wan_pipeline.settings import Settings
 
@@ -41,7 +42,7 @@ def build_defs(
     """
     return dg.Definitions(
         assets=[prompts, plan, images, image_metadata, gallery, spend, release, exports],
-        asset_checks=[*checks, *money_checks],
+        asset_checks=[*checks, *money_checks, *release_checks],
         jobs=jobs,
         schedules=schedules,
         sensors=[

@@ -22,6 +22,7 @@ from wan_pipeline.cli.ledger import ledger
 from wan_pipeline.cli.reconcile import reconcile
 from wan_pipeline.cli.release import release
 from wan_pipeline.cli.screen import open_console, say, warn
+from wan_pipeline.cli.trace import trace
 from wan_pipeline.ledger.retries import Retry  # noqa: TC001  typer reads it at run time
 from wan_pipeline.prompts.sets import find_prompt_sets, scan
 from wan_pipeline.settings import Settings, unusable_plan
@@ -178,6 +179,7 @@ def status(sets: Sets = None, *, as_json: AsJson = False) -> None:
 
 
 app.command()(reconcile)
+app.command()(trace)
 app.add_typer(ledger, name="ledger")
 app.add_typer(release, name="release")
 

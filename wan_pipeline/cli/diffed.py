@@ -49,7 +49,7 @@ def diff_as_json(found: ReleaseDiff) -> dict[str, Any]:
             for prompt, before, after in found.moved_prompts
         ],
         **{
-            name: f"{getattr(found, name):f}"
+            name: f"{getattr(found, name).normalize():f}"
             for name in ("cost_before_usd", "cost_after_usd", "bought_usd", "dropped_usd")
         },
     }

@@ -104,7 +104,7 @@ def create(
 
 @release.command("list")
 def list_releases(*, as_json: AsJson = False) -> None:
-    """List every version of every release."""
+    """List every version of every release; a damaged manifest is told, and is exit code 3."""
     console = open_console(stderr=as_json)
     with explained(console):
         from wan_pipeline.cli.released import listed, releases_table  # noqa: PLC0415  pyarrow
@@ -115,11 +115,16 @@ def list_releases(*, as_json: AsJson = False) -> None:
         typer.echo(json.dumps(found, indent=2))
     elif found:
         console.print(releases_table(found, profile=settings.profile.value))
+        for each in found:
+            if "problem" in each:
+                say(console, f"{each['release']}: {each['problem']}")
     else:
         warn(
             console,
             f"no release in {settings.layout.releases} yet: `wan release create NAME` makes one",
         )
+    if any("problem" in each for each in found):
+        raise typer.Exit(ExitCode.INCOMPLETE)
 
 
 @release.command()

@@ -79,23 +79,22 @@ def _in_short(manifest: Manifest) -> dict[str, Any]:
 def releases_table(found: list[dict[str, Any]], *, profile: str) -> Table:
     """One row per version."""
     table = Table(title=f"releases of profile {profile}", title_justify="left", header_style="bold")
-    table.add_column("release", no_wrap=True)
-    for heading in ("created", "prompt sets", "images", "prompts", "MB", "cost USD", "content"):
-        table.add_column(heading, overflow="fold")
+    for heading in ("release", "created", "images", "prompts", "MB", "cost USD"):
+        table.add_column(heading, no_wrap=True)
+    table.add_column("prompt sets", overflow="fold")
     for each in found:
         if "problem" in each:
-            table.add_row(each["release"], printable(each["problem"]), style="red")
+            table.add_row(each["release"], *[""] * 5, "damaged", style="red")
             continue
         note = "" if each["complete"] else " (incomplete)"
         table.add_row(
             each["release"],
-            f"{each['created_at'][:19].replace('T', ' ')}Z",
-            printable(", ".join(each["prompt_sets"]) + note),
+            f"{each['created_at'][:16].replace('T', ' ')}Z",
             f"{each['images']:,}",
             f"{each['prompts']:,}",
             f"{each['file_bytes'] / MEGABYTE:,.1f}",
             each["cost_usd"],
-            each["content"][:HASH_DIGITS],
+            printable(", ".join(each["prompt_sets"]) + note),
         )
     return table
 
@@ -167,22 +166,23 @@ def _facts(release: Release) -> list[tuple[str, str]]:
         (
             "images",
             (
-                f"{counts.images:,} of {counts.prompts:,} prompts; {counts.files:,} files,"
+                f"{counts.images:,} of {_count(counts.prompts, 'prompt')};"
+                f" {_count(counts.files, 'file')},"
                 f" {counts.file_bytes / MEGABYTE:,.1f} MB"
             ),
         ),
         (
             "split",
             ", ".join(
-                f"{side} {share}: {counts.by_split[side].images:,} images of"
-                f" {counts.by_split[side].prompts:,} prompts"
+                f"{side} {share}: {_count(counts.by_split[side].images, 'image')} of"
+                f" {_count(counts.by_split[side].prompts, 'prompt')}"
                 for side, share in manifest.split.items()
             ),
         ),
-        ("flagged", f"{counts.flagged:,} images by the quality checks"),
+        ("flagged", f"{_count(counts.flagged, 'image')} by the quality checks"),
         (
             "cost",
-            f"{usd(manifest.cost.total_usd)} for {manifest.cost.purchases:,} purchases",
+            f"{usd(manifest.cost.total_usd)} for {_count(manifest.cost.purchases, 'purchase')}",
         ),
         ("price", "not known" if price.usd_per_image is None else f"{price.source}"),
         (
@@ -195,10 +195,14 @@ def _facts(release: Release) -> list[tuple[str, str]]:
     ]
 
 
+def _count(number: int, word: str) -> str:
+    return f"{number:,} {word}{'' if number == 1 else 's'}"
+
+
 def _sets_table(manifest: Manifest) -> Table:
     table = Table(title="prompt sets", title_justify="left", header_style="bold")
-    for heading in ("set", "file", "prompts", "requests", "images", "missing", "rejected", "rows"):
-        table.add_column(heading, overflow="fold")
+    for heading in ("set", "file", "prompts", "requests", "images", "missing", "rejected"):
+        table.add_column(heading, overflow="fold", no_wrap=heading not in {"set", "file"})
     for each in manifest.prompt_sets:
         told = (
             each.name,
@@ -208,7 +212,6 @@ def _sets_table(manifest: Manifest) -> Table:
             f"{each.images:,}",
             f"{len(each.missing):,}",
             f"{each.rejections:,}",
-            each.rows_version[:HASH_DIGITS],
         )
         table.add_row(*map(printable, told))
     return table

@@ -53,9 +53,14 @@ report_spend = dg.define_asset_job(
     selection=SPEND,
     description="Export the ledger, draw the page about money, and check both. Free.",
 )
+RELEASE = dg.AssetSelection.assets("release")
+# Making hashes every image already; the check that does it once more has a job of its own.
+CHEAP_CHECK = dg.AssetSelection.checks(
+    dg.AssetCheckKey(dg.AssetKey("release"), "no_image_on_two_sides")
+)
 make_release = dg.define_asset_job(
     MAKE_RELEASE,
-    selection=dg.AssetSelection.assets("release"),
+    selection=RELEASE.without_checks() | CHEAP_CHECK,
     description="Fix prompt sets as the next version of a release; the run's configuration names"
     " both. Free.",
 )
@@ -64,7 +69,13 @@ make_exports = dg.define_asset_job(
     selection=dg.AssetSelection.assets("exports"),
     description="Export a release for training; the run's configuration names it. Free.",
 )
-jobs = [build_dataset, plan_only, recover, publish, report_spend, make_release, make_exports]
+verify_releases = dg.define_asset_job(
+    "verify_releases",
+    selection=dg.AssetSelection.checks_for_assets(dg.AssetKey("release")),
+    description="Hash every file of every release again. Free; reads every image.",
+)
+of_releases = [make_release, make_exports, verify_releases]
+jobs = [build_dataset, plan_only, recover, publish, report_spend, *of_releases]
 
 
 @dg.sensor(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import dagster as dg
@@ -26,12 +26,17 @@ def column_schema(schema: pa.Schema) -> dg.TableSchema:
     )
 
 
-def column_lineage(sources: Mapping[str, tuple[str, str]]) -> dg.TableColumnLineage:
-    """Lineage from ``{column: (asset, column there)}``."""
+def column_lineage(
+    sources: Mapping[str, tuple[str, str] | Sequence[tuple[str, str]]],
+) -> dg.TableColumnLineage:
+    """Lineage from ``{column: (asset, column there)}``, or several such pairs."""
     return dg.TableColumnLineage(
         deps_by_column={
-            column: [dg.TableColumnDep(asset_key=dg.AssetKey(asset), column_name=origin)]
-            for column, (asset, origin) in sources.items()
+            column: [
+                dg.TableColumnDep(asset_key=dg.AssetKey(asset), column_name=origin)
+                for asset, origin in ([origins] if isinstance(origins, tuple) else origins)
+            ]
+            for column, origins in sources.items()
         }
     )
 

@@ -147,6 +147,7 @@ def test_jobs_say_whether_they_spend() -> None:
         "publish": "Free",
         "report_spend": "Free",
         "make_release": "Free",
+        "verify_releases": "Free",
     }
     for name, word in words.items():
         assert word in (defs.resolve_job_def(name).description or "")
@@ -171,6 +172,8 @@ def test_only_the_last_check_blocks() -> None:
         ("spend", "ledger_agrees_with_files"),
         ("spend", "reported_cost_is_the_price"),
         ("spend", "spend_within_budget"),
+        ("release", "releases_are_whole"),
+        ("release", "no_image_on_two_sides"),
     }
 
 

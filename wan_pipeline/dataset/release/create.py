@@ -32,7 +32,7 @@ from wan_pipeline.dataset.release.manifest import (
     PromptSetFacts,
     TableFile,
     image_hash,
-    render_manifest,
+    write_manifest,
 )
 from wan_pipeline.dataset.release.reader import open_release
 from wan_pipeline.dataset.release.reference import checked_name, versions_of
@@ -131,10 +131,13 @@ def create_release(
     """
     home = releases_dir / checked_name(order.name)
     _check_complete(order)
-    sets = {each.prompt_set: (each, read_planned(each, ledger)) for each in order.sources}
     home.mkdir(parents=True, exist_ok=True)
     sweep_temp_folders(home)
     with temp_folder(home) as folder:
+        sets = {
+            each.prompt_set: (each, read_planned(each, ledger, scratch=folder))
+            for each in order.sources
+        }
         images = write_images(folder, sets, order.ratios)
         if not images.files:
             raise ReleaseUsageError(
@@ -214,10 +217,9 @@ def _told(manifest: Manifest) -> object:
 
 
 def _write_manifest(folder: Path, draft: Manifest) -> Manifest:
-    data, manifest = render_manifest(draft)
     path = folder / MANIFEST_FILE
     path.unlink(missing_ok=True)
-    path.write_bytes(data)
+    manifest = write_manifest(path, draft)
     for file in (path, *(folder / name for name in TABLE_SCHEMAS)):
         file.chmod(READ_ONLY)
         sync_path(file)

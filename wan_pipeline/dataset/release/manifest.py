@@ -26,6 +26,7 @@ from wan_pipeline.dataset.release.reference import NAME
 from wan_pipeline.dataset.release.tables import TABLE_SCHEMAS
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 __all__ = [
@@ -42,7 +43,7 @@ __all__ = [
     "UnreadableManifestError",
     "parse_manifest",
     "read_manifest",
-    "render_manifest",
+    "write_manifest",
 ]
 
 FORMAT = "wan_pipeline.release"
@@ -203,21 +204,33 @@ def image_hash(path: str) -> str:
     return path.rpartition("/")[2].partition(".")[0]
 
 
-def render_manifest(manifest: Manifest) -> tuple[bytes, Manifest]:
-    """The file's bytes, and the manifest with its own hash in it."""
+def write_manifest(path: Path, manifest: Manifest) -> Manifest:
+    """Write the file, line by line; returns the manifest with its own hash in it.
+
+    Raises:
+        OSError: the disk refused.
+    """
+    digest = hashlib.sha256()
+    for part in _parts(manifest, _ZEROS):
+        digest.update(part)
+    hashes = Hashes(content=manifest.hashes.content, manifest=digest.hexdigest())
+    with path.open("wb") as file:
+        file.writelines(_parts(manifest, hashes.manifest))
+    return manifest.model_copy(update={"hashes": hashes})
+
+
+def _parts(manifest: Manifest, own_hash: str) -> Iterator[bytes]:
+    """The file: everything but the images as usual JSON, then one line per image."""
     head = manifest.model_dump(mode="json", exclude={"images"})
-    head["hashes"]["manifest"] = _ZEROS
-    lines = ",\n".join(
-        f'    {{"path": "{path}", "bytes": {length}, "sha256": "{image_hash(path)}"}}'
-        for path, length in sorted(manifest.images.items())
-    )
+    head["hashes"]["manifest"] = own_hash
     text = json.dumps(head, indent=2, ensure_ascii=False).removesuffix("\n}")
-    blank = f'{text},\n  "images": [\n{lines}\n  ]\n}}\n'.encode()
-    digest = hashlib.sha256(blank).hexdigest()
-    place = f'"manifest": "{_ZEROS}"'.encode()
-    hashes = Hashes(content=manifest.hashes.content, manifest=digest)
-    data = blank.replace(place, f'"manifest": "{digest}"'.encode(), 1)
-    return data, manifest.model_copy(update={"hashes": hashes})
+    yield f'{text},\n  "images": ['.encode()
+    before = "\n"
+    for path, length in sorted(manifest.images.items()):
+        entry = f'{{"path": "{path}", "bytes": {length}, "sha256": "{image_hash(path)}"}}'
+        yield f"{before}    {entry}".encode()
+        before = ",\n"
+    yield b"\n  ]\n}\n"
 
 
 def read_manifest(path: Path) -> Manifest:
@@ -297,9 +310,12 @@ def _document(data: bytes) -> dict[str, Any]:
 
 
 def _object(pairs: list[tuple[str, Any]]) -> Any:
-    """A JSON object; the many entries of images as small tuples."""
+    """A JSON object; of the many entries of images only path and length are kept."""
     if tuple(name for name, _ in pairs) == _IMAGE_KEYS:
-        return tuple(value for _, value in pairs)
+        path, length, sha256 = (value for _, value in pairs)
+        if not isinstance(path, str) or image_hash(path) != sha256:
+            raise ValueError(f"{str(path)[:120]!r} is listed with another hash than its name has")
+        return (path, length)
     found = dict(pairs)
     if len(found) != len(pairs):
         raise ValueError("one object names a key twice")
@@ -322,9 +338,7 @@ def _image_files(listed: Any) -> dict[str, int]:
     files: dict[str, int] = {}
     for entry in cast("list[Any]", listed):
         match entry:
-            case (str(path), int(length), str(sha256)) if _IMAGE_PATH.fullmatch(
-                path
-            ) and sha256 == image_hash(path):
+            case (str(path), int(length)) if _IMAGE_PATH.fullmatch(path):
                 if path in files:
                     raise ValueError(f"it lists {path} twice")
                 files[path] = length

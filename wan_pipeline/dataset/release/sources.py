@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 __all__ = ["PlannedSet", "SetSource", "image_rows", "read_planned"]
 
-BATCH_ROWS = 16_384
+BATCH_ROWS = 8_192
 CHUNK = 2_000  # requests whose purchases are in memory at once
 
 
@@ -86,8 +86,13 @@ class PlannedSet:
     rows: set[bytes]
 
 
-def read_planned(source: SetSource, ledger: LedgerReader) -> PlannedSet:
+def read_planned(source: SetSource, ledger: LedgerReader, *, scratch: Path) -> PlannedSet:
     """Hold prompt file, prompt table, request table and ledger against each other.
+
+    Args:
+        source: the set.
+        ledger: of the profile.
+        scratch: a folder for what is needed meanwhile.
 
     Raises:
         StaleTableError: the prompt file gives other rows than were planned.
@@ -95,10 +100,10 @@ def read_planned(source: SetSource, ledger: LedgerReader) -> PlannedSet:
     """
     with source.prompt_file.open("rb") as file:
         file_sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-    with tempfile.TemporaryDirectory() as scratch:
+    with tempfile.TemporaryDirectory(dir=scratch) as folder:
         fresh = build_prompt_table(
             source.prompt_file,
-            out_dir=Path(scratch),
+            out_dir=Path(folder),
             set_name=source.prompt_set,
             truncate=source.truncate,
         )

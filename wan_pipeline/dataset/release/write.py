@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import Counter
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
@@ -58,7 +58,8 @@ class ImagesWritten:
     _requests: set[str] = field(default_factory=set[str])
     _prompts: dict[str, str] = field(default_factory=dict[str, str])
     _splits: Counter[str] = field(default_factory=Counter[str])
-    _sides: defaultdict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
+    _sides: dict[str, str] = field(default_factory=dict[str, str])
+    _on_several: set[str] = field(default_factory=set[str])
 
     def add(self, batch: pa.RecordBatch) -> None:
         """Count a batch of rows in."""
@@ -73,7 +74,8 @@ class ImagesWritten:
             self._requests.add(row["request_id"])
             self._prompts[row["prompt_id"]] = split
             self._splits[split] += 1
-            self._sides[row["path"]].add(split)
+            if self._sides.setdefault(row["path"], split) != split:
+                self._on_several.add(row["path"])
 
     def counts(self) -> Counts:
         """The counts of the manifest."""
@@ -88,7 +90,7 @@ class ImagesWritten:
                 side.value: SplitCounts(images=self._splits[side], prompts=prompts[side])
                 for side in Split
             },
-            files_in_several_splits=sum(len(sides) > 1 for sides in self._sides.values()),
+            files_in_several_splits=len(self._on_several),
             flagged=self.flagged,
         )
 

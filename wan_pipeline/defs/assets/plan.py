@@ -22,8 +22,12 @@ __all__ = ["plan"]
 FRESHNESS = dg.FreshnessPolicy.time_window(
     fail_window=timedelta(hours=50), warn_window=timedelta(hours=26)
 )
+SEED_FROM = ("seed", "prompt_id", "replicas")
+IDENTITY_FROM = ("prompt", "negative_prompt", "size", "n", *SEED_FROM, "prompt_extend", "watermark")
 LINEAGE = {
     **ui.same_columns(REQUESTS, source="prompts", origin=PROMPTS),
+    "request_id": [("prompts", column) for column in IDENTITY_FROM],
+    "seed": [("prompts", column) for column in SEED_FROM],
     "width": ("prompts", "size"),
     "height": ("prompts", "size"),
     "seed_source": ("prompts", "seed"),

@@ -13,7 +13,7 @@ from wan_pipeline.dataset.release.manifest import (
     FORMAT_VERSION,
     hash_of,
     read_manifest,
-    render_manifest,
+    write_manifest,
 )
 from wan_pipeline.dataset.release.reader import open_release
 from wan_pipeline.dataset.release.verify import VerifyReport, verify_release
@@ -145,9 +145,8 @@ def test_a_pipe_in_the_place_of_a_file_blocks_nobody(released: Released) -> None
 def rewrite(path: Path, **changes: Any) -> None:
     """A manifest that somebody changed and hashed anew."""
     manifest = read_manifest(path).model_copy(update=changes)
-    data, _ = render_manifest(manifest)
     path.chmod(0o644)
-    path.write_bytes(data)
+    write_manifest(path, manifest)
 
 
 def test_a_manifest_hashed_anew_does_not_hide_other_rows(released: Released) -> None:

@@ -37,7 +37,7 @@ from wan_pipeline_tests.ledger.entries import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
     from pathlib import Path
 
     import sqlalchemy as sa
@@ -152,6 +152,10 @@ class Workshop:
                 prompt_set=prompt_set,
                 out=self.layout.metadata(prompt_set),
             )
+
+    def add(self, *rows: Iterable[dict[str, Any]]) -> None:
+        """Put rows of purchases, images and events into the ledger as they are."""
+        self._book.add(*rows)
 
     def change(self, statement: sa.Executable) -> None:
         """Change the ledger by hand."""

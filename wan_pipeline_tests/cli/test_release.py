@@ -1,0 +1,211 @@
+"""`wan release` and `wan trace`, as a person types them."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import sqlalchemy as sa
+
+from wan_pipeline.cli.exit_codes import ExitCode
+from wan_pipeline.ledger import schema
+from wan_pipeline_tests.cli.conftest import NOWHERE, Folder, folder_at
+from wan_pipeline_tests.dataset.release.conftest import KITES, TRAMS
+from wan_pipeline_tests.dataset.release.workshop import Workshop
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Folder:
+    """Two sets, of which `toys@v1` has the first and `toys@v2` both."""
+    path = tmp_path_factory.mktemp("cli")
+    with Workshop(path) as workshop:
+        workshop.build("kites", KITES)
+        workshop.build("trams", TRAMS)
+    folder = folder_at(path, NOWHERE)
+    for sets in (["kites"], []):
+        done = folder.wan("release", "create", "toys", *sets)
+        assert done.exit_code == 0, done.output
+    return folder
+
+
+@pytest.fixture
+def failing(folder: Folder) -> Iterator[Folder]:
+    """The same while a request of `trams` counts as failed."""
+    table = schema.purchases
+    of_trams = table.c.bought_by_set == "trams"
+    with Workshop(folder.path) as workshop:
+        workshop.change(sa.update(table).where(of_trams).values(state="failed"))
+        yield folder
+        workshop.change(sa.update(table).where(of_trams).values(state="stored"))
+
+
+def told(folder: Folder, *args: str) -> Any:
+    """What a command prints as JSON."""
+    done = folder.wan(*args, "--json")
+    assert done.exit_code == 0, done.output
+    return json.loads(done.stdout)
+
+
+def test_create_names_the_version_and_what_is_in_it(folder: Folder) -> None:
+    """Nothing new: the newest version is told, and exit code 0."""
+    done = folder.wan("release", "create", "toys")
+    assert done.exit_code == 0
+    assert "nothing has changed since toys@v2" in done.stdout
+    for words in ("8 of 5 prompts", "$0.21 for 6 purchases", "kites.csv", "trams.csv"):
+        assert words in done.stdout
+    again = told(folder, "release", "create", "toys", "trams", "kites", "--split", "90/5/5")
+    assert (again["new"], again["release"]) == (False, "toys@v2")
+    assert "images" not in again
+
+
+def test_list_and_show(folder: Folder) -> None:
+    """Every version, and everything about one."""
+    listed = told(folder, "release", "list")
+    assert [(each["release"], each["images"], each["cost_usd"]) for each in listed] == [
+        ("toys@v1", 6, "0.15"),
+        ("toys@v2", 8, "0.21"),
+    ]
+    assert "toys@v1" in folder.wan("release", "list").stdout
+    shown = told(folder, "release", "show", "toys@v1")
+    assert shown["counts"]["images"] == 6
+    assert [each["name"] for each in shown["prompt_sets"]] == ["kites"]
+    assert shown["settings"].keys() == {
+        "model",
+        "dialect",
+        "request_form",
+        "base_seed",
+        "truncate_prompts",
+    }
+    assert {each["name"] for each in shown["tables"][0]["columns"]} >= {"split", "quality_flags"}
+    assert "made of" not in folder.wan("release", "show", "toys").stdout
+    assert folder.wan("release", "show", "toys").stdout.splitlines()[0].strip() == "toys@v2"
+
+
+def test_verify_tells_a_whole_one_and_a_damaged_one(folder: Folder) -> None:
+    """Exit code 3, the file and what is wrong with it."""
+    done = folder.wan("release", "verify")
+    assert done.exit_code == 0
+    assert done.stdout.count("is whole") == 2
+    path = folder.path / "emulator/releases/toys/v1/purchases.parquet"
+    data = path.read_bytes()
+    path.chmod(0o644)
+    path.write_bytes(data[:-1] + b"x")
+    try:
+        done = folder.wan("release", "verify", "toys@v1", "--json")
+        assert done.exit_code == ExitCode.INCOMPLETE
+        (report,) = json.loads(done.stdout)
+        (difference,) = report["differences"]
+        assert (report["whole"], difference["kind"]) == (False, "bytes")
+        assert difference["path"] == "releases/toys/v1/purchases.parquet"
+        assert difference["path"] in folder.wan("release", "verify", "toys@v1").stdout
+        refused = folder.wan("release", "show", "toys@v1")
+        assert refused.exit_code == ExitCode.INCOMPLETE
+        assert "purchases.parquet was changed" in refused.stdout
+    finally:
+        path.write_bytes(data)
+    manifest = told(folder, "release", "show", "toys")["hashes"]["manifest"]
+    assert folder.wan("release", "verify", "toys", "--expect", manifest).exit_code == 0
+    other = folder.wan("release", "verify", "toys@v1", "--expect", manifest)
+    assert other.exit_code == ExitCode.INCOMPLETE
+    assert folder.wan("release", "verify", "--expect", manifest).exit_code == ExitCode.USAGE
+
+
+def test_list_tells_a_damaged_manifest(folder: Folder) -> None:
+    """And lists the others."""
+    path = folder.path / "emulator/releases/toys/v1/manifest.json"
+    data = path.read_bytes()
+    path.chmod(0o644)
+    path.write_bytes(data.replace(b"kites", b"kitez", 1))
+    try:
+        done = folder.wan("release", "list")
+        listed = folder.wan("release", "list", "--json")
+    finally:
+        path.write_bytes(data)
+    assert done.exit_code == listed.exit_code == ExitCode.INCOMPLETE
+    assert "manifest.json was changed" in done.stdout
+    assert ["problem" in each for each in json.loads(listed.stdout)] == [True, False]
+
+
+def test_diff(folder: Folder) -> None:
+    """In words and as JSON."""
+    found = told(folder, "release", "diff", "toys@v1", "toys")
+    assert [each["prompt_set"] for each in found["added"]] == ["trams", "trams"]
+    assert (found["bought_usd"], found["dropped_usd"]) == ("0.06", "0")
+    words = folder.wan("release", "diff", "toys@v1", "toys@v2", "--limit", "1").stdout
+    assert "$0.15 -> $0.21 (+$0.06)" in words
+    assert "the first 1 of 2" in words
+
+
+def test_an_incomplete_set_needs_a_word(failing: Folder) -> None:
+    """Exit code 3 without it; with it the manifest and the screen say what is missing."""
+    done = failing.wan("release", "create", "rest", "trams")
+    assert done.exit_code == ExitCode.INCOMPLETE
+    assert "2 requests are not complete: trams, prompt kite: failed" in done.stdout
+    assert "--incomplete" in done.stdout
+    done = failing.wan("release", "create", "rest", "--incomplete")
+    assert done.exit_code == 0
+    assert "missing: trams, prompt tram" in done.stdout
+    assert "(incomplete)" in failing.wan("release", "list").stdout
+
+
+@pytest.mark.parametrize(
+    ("args", "says"),
+    [
+        (["release", "create", "Toys"], "cannot name a release"),
+        (["release", "create", "toys", "nothing"], "no prompt set 'nothing'"),
+        (["release", "create", "toys", "../kites"], "no prompt set '../kites'"),
+        (["release", "create", "toys", "--split", "1/1"], "is no split"),
+        (["release", "show", "nothing"], "there is no release 'nothing'"),
+        (["release", "verify", "toys@v9"], "no version v9"),
+        (["release", "diff", "toys", "toys@x"], "names no release"),
+        (["trace", "nobody"], "nothing is known of 'nobody'"),
+    ],
+)
+def test_wrong_use_is_one_sentence(folder: Folder, args: list[str], says: str) -> None:
+    """Exit code 2, and nothing was made."""
+    done = folder.wan(*args)
+    assert done.exit_code == ExitCode.USAGE, done.output
+    assert says in done.stdout
+    assert "Traceback" not in done.output
+
+
+def test_a_changed_prompt_file_is_told_with_exit_code_3(folder: Folder) -> None:
+    """What the run's log would say."""
+    file = folder.path / "prompts" / "kites.csv"
+    text = file.read_text()
+    file.write_text(text.replace("red", "green"))
+    done = folder.wan("release", "create", "toys", "kites")
+    file.write_text(text)
+    assert done.exit_code == ExitCode.INCOMPLETE
+    assert "changed after it was planned" in done.stdout
+
+
+def test_trace_goes_both_ways(folder: Folder) -> None:
+    """From a file to the row, and from the row to the file."""
+    prompt = told(folder, "trace", "tram")
+    image = prompt["requests"][0]["images"][0]
+    back = told(folder, "trace", str(folder.path / "emulator" / image["path"]))
+    assert back["image_ids"] == [image["image_id"]]
+    assert back["requests"][0]["prompts"][0]["prompt_id"] == "tram"
+    assert back["cost_usd"] == "0.03"
+    words = folder.wan("trace", "tram").stdout
+    for each in ("row 1 of", "trams.csv", "toys@v2", "task-", "intent"):
+        assert each in words
+    done = folder.wan("trace", str(folder.path / "prompts" / "kites.csv"))
+    assert done.exit_code == ExitCode.INCOMPLETE
+    assert "no image that is known" in done.stdout
+
+
+def test_nothing_is_there_yet(tmp_path: Any) -> None:
+    """What to do first."""
+    empty = folder_at(tmp_path, NOWHERE)
+    assert told(empty, "release", "list") == []
+    assert "wan release create NAME" in empty.wan("release", "list").stdout
+    assert empty.wan("release", "verify").exit_code == 0
+    done = empty.wan("trace", "kite")
+    assert done.exit_code == ExitCode.USAGE
+    assert "no ledger" in done.stdout

@@ -1,0 +1,217 @@
+"""From anything to everything that belongs to it."""
+
+from __future__ import annotations
+
+import hashlib
+from decimal import Decimal
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from wan_pipeline.dataset.trace.trace import (
+    NothingFoundError,
+    UnclearTraceError,
+    UnknownFileError,
+    trace,
+)
+from wan_pipeline.prompts.plan_table import REQUESTS_FILE
+from wan_pipeline_tests.dataset.release.conftest import KITES, TRAMS
+from wan_pipeline_tests.dataset.release.workshop import Workshop, tiny_png
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from wan_pipeline.dataset.trace.story import Trace
+
+
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workshop]:
+    """Two sets, one bought again, two releases; only looked at."""
+    with Workshop(tmp_path_factory.mktemp("trace")) as made:
+        made.build("kites", KITES)
+        made.build("trams", TRAMS, leave=lambda row: row.prompt_id == "kite")
+        made.release("toys", "kites")
+        made.build(
+            "kites",
+            KITES,
+            attempt=2,
+            leave=lambda row: row.prompt_id != "kite",
+            paint=lambda _, index: tiny_png(f"another {index}"),
+        )
+        made.release("toys", "kites", "trams")
+        yield made
+
+
+def of(shop: Workshop, asked: object) -> Trace:
+    """Trace in the shop."""
+    with shop.ledger() as ledger:
+        return trace(str(asked), ledger=ledger, layout=shop.layout)
+
+
+def rows(shop: Workshop, prompt_id: str, prompt_set: str = "kites") -> list[dict[str, object]]:
+    """Metadata rows of a prompt."""
+    table = pq.read_table(shop.layout.metadata(prompt_set)).to_pylist()
+    return [row for row in table if row["prompt_id"] == prompt_id]
+
+
+def test_from_an_image_to_its_prompt_row_task_events_and_cost(shop: Workshop) -> None:
+    """By its file, its id, or the beginning of that; the same story."""
+    row = rows(shop, "tea")[0]
+    image_id = str(row["image_id"])
+    stories = [
+        of(shop, asked)
+        for asked in (shop.layout.root / str(row["path"]), image_id, image_id[:10].upper())
+    ]
+    assert {each.kind for each in stories} == {"image"}
+    assert len({str(each.requests) for each in stories}) == 1
+    assert stories[0].image_ids == [image_id]
+    (story,) = stories[0].requests
+    (prompt,) = story.prompts
+    assert (prompt.prompt_set, prompt.prompt_id, prompt.row) == ("kites", "tea", 2)
+    assert prompt.file == str(shop.layout.prompts_dir / "kites.csv")
+    assert (prompt.columns, prompt.seed_source) == ('{"sku":"x"}', "given")
+    assert story.request_id == row["request_id"]
+    assert story.request["prompt"] == "清晨的山中茶屋"
+    assert [each.task_id for each in story.purchases] == [row["task_id"]]
+    assert [each.to_state for each in story.events] == ["intent", "submitted", "stored"]
+    assert story.cost_usd == stories[0].cost_usd == Decimal("0.03")
+    assert [each.image_id for each in story.images] == [image_id]
+    assert {(each.release, each.image_id) for each in story.releases} == {
+        ("toys@v1", image_id),
+        ("toys@v2", image_id),
+    }
+
+
+def test_from_a_prompt_to_its_requests_images_and_releases(shop: Workshop) -> None:
+    """In every set that has the id; what was never bought is told as such."""
+    found = of(shop, "kite")
+    assert found.kind == "prompt"
+    bought, never = sorted(found.requests, key=lambda each: not each.purchases)
+    assert [each.attempt for each in bought.purchases] == [1, 2]
+    assert bought.cost_usd == Decimal("0.12")
+    assert [(each.attempt, each.image_index) for each in bought.images] == [
+        (1, 0),
+        (1, 1),
+        (2, 0),
+        (2, 1),
+    ]
+    of_release = {each.release: each.image_id for each in bought.releases}
+    assert of_release.keys() == {"toys@v1", "toys@v2"}
+    assert of_release["toys@v1"] != of_release["toys@v2"]
+    assert never.prompts[0].prompt_set == "trams"
+    assert (never.images, never.releases, never.cost_usd) == ([], [], 0)
+    assert never.request["prompt"] == "A blue kite"
+
+
+def test_a_request_that_prompts_share_names_them_all(shop: Workshop) -> None:
+    """One purchase, two rows."""
+    request_id = str(rows(shop, "twin-1")[0]["request_id"])
+    (story,) = of(shop, request_id[:8]).requests
+    assert [each.prompt_id for each in story.prompts] == ["twin-1", "twin-2"]
+    assert len(story.purchases) == 1
+    assert len(story.releases) == 4
+
+
+def test_from_a_task(shop: Workshop) -> None:
+    """By its whole id, as the provider's console shows it."""
+    row = rows(shop, "tram", "trams")[0]
+    found = of(shop, row["task_id"])
+    assert (found.kind, len(found.requests)) == ("task", 1)
+    assert found.requests[0].request_id == row["request_id"]
+
+
+def test_an_exported_file_with_other_bytes_is_found_by_the_exports_index(
+    shop: Workshop, tmp_path: Path
+) -> None:
+    """In the usual place, and beside the file where an export was made elsewhere."""
+    row = rows(shop, "tea")[0]
+    marked = b"the same image with more words in it"
+    digest = hashlib.sha256(marked).hexdigest()
+    index = pa.table(
+        {
+            "image_id": [row["image_id"]],
+            "file_sha256": [digest],
+            "path": ["train/a.png"],
+            "member": pa.array([None], pa.string()),
+        }
+    )
+    for folder in (tmp_path / "mine", shop.layout.root / "exports/toys-v1/imagefolder-marked"):
+        (folder / "train").mkdir(parents=True)
+        (folder / "train" / "a.png").write_bytes(marked)
+        if folder.parent == tmp_path:
+            with pytest.raises(UnknownFileError):
+                of(shop, folder / "train" / "a.png")
+        pq.write_table(index, folder / "index.parquet")
+        found = of(shop, folder / "train" / "a.png")
+        assert found.image_ids == [row["image_id"]]
+        assert "as exported to" in found.what
+    (place,) = found.requests[0].exports
+    assert (place.path, place.file_sha256) == ("train/a.png", digest)
+    assert place.export.endswith("exports/toys-v1/imagefolder-marked")
+    assert of(shop, digest).image_ids == [row["image_id"]]
+    (folder / "index.parquet").write_bytes(b"broken")
+    assert any("index.parquet" in problem for problem in of(shop, row["image_id"]).problems)
+    (folder / "index.parquet").unlink()
+
+
+@pytest.mark.parametrize(
+    "word", ["nobody", "abcdef0123", "ab", "", "x" * 5000, "a\0b", "kite%", "_____", "\udcff"]
+)
+def test_what_is_not_known_is_said_with_what_was_looked_at(shop: Workshop, word: str) -> None:
+    """And what can be given."""
+    with pytest.raises(NothingFoundError) as refused:
+        of(shop, word)
+    assert "image" in str(refused.value)
+    if word == "nobody":
+        assert "2 planned prompt sets, 2 releases" in str(refused.value)
+
+
+def test_a_changed_file_is_no_known_image(shop: Workshop, tmp_path: Path) -> None:
+    """Its hash is told, and where it was looked for."""
+    file = tmp_path / "changed.png"
+    file.write_bytes(tiny_png("nobody painted this"))
+    digest = hashlib.sha256(file.read_bytes()).hexdigest()
+    with pytest.raises(UnknownFileError, match=f"{digest}.*ledger"):
+        of(shop, file)
+
+
+def test_a_prompt_named_like_a_file_is_found_all_the_same(
+    shop: Workshop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the file is no known image."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "tram").write_text("a diary")
+    assert of(shop, "tram").kind == "prompt"
+
+
+def test_a_word_with_several_meanings_is_not_guessed(tmp_path: Path) -> None:
+    """A prompt may be named like the beginning of a request."""
+    with Workshop(tmp_path) as shop:
+        shop.build("kites", KITES)
+        request_id = rows(shop, "tea")[0]["request_id"]
+        shop.build("more", f"prompt_id,prompt\n{str(request_id)[:8]},a tram\n")
+        with pytest.raises(UnclearTraceError, match=r"may be prompt .*, or request "):
+            of(shop, str(request_id)[:8])
+        assert of(shop, request_id).kind == "request"
+
+
+def test_a_row_that_is_gone_is_known_from_the_release(tmp_path: Path) -> None:
+    """The prompt file moved on; the ledger and the release did not."""
+    with Workshop(tmp_path) as shop:
+        shop.build("kites", KITES)
+        shop.release("toys", "kites")
+        row = rows(shop, "tea")[0]
+        (shop.layout.tables("kites") / REQUESTS_FILE).unlink()
+        (story,) = of(shop, row["image_id"]).requests
+        assert [(each.prompt_id, each.row, each.file) for each in story.prompts] == [
+            ("tea", None, None)
+        ]
+        events = shop.layout.releases / "toys/v1/events.parquet"
+        events.chmod(0o644)
+        events.write_bytes(b"x")
+        found = of(shop, row["image_id"])
+        assert found.requests[0].releases == []
+        assert any("events.parquet" in problem for problem in found.problems)

@@ -1,0 +1,174 @@
+"""The asset `release` in a real instance, and what every table tells about its columns."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import dagster as dg
+import pyarrow.parquet as pq
+import pytest
+
+from wan_pipeline.dataset.release.reader import open_release
+from wan_pipeline.dataset.release.reference import versions_of
+from wan_pipeline.dataset.release.verify import verify_release
+from wan_pipeline.definitions import build_defs
+from wan_pipeline.defs.assets.release import release as release_asset
+from wan_pipeline.defs.launch import run_job
+from wan_pipeline_tests.pipeline.site import Run
+
+if TYPE_CHECKING:
+    from wan_pipeline_tests.pipeline.conftest import Built
+    from wan_pipeline_tests.pipeline.site import Site
+
+COLUMN_SCHEMA, COLUMN_LINEAGE = "dagster/column_schema", "dagster/column_lineage"
+
+
+def run_release(site: Site, **config: Any) -> Run:
+    """Run the job with a configuration, as the launchpad and `wan` do."""
+    outcome = run_job(site.defs, site.instance, "make_release", ops={"release": config})
+    logged = site.instance.all_logs(outcome.run_id)
+    return Run(outcome, [each.dagster_event for each in logged if each.dagster_event is not None])
+
+
+@dataclass(frozen=True)
+class Made:
+    """A release of the built set, and the runs that made it and would have made it again."""
+
+    first: Run
+    second: Run
+
+
+@pytest.fixture(scope="session")
+def made(built: Built) -> Made:
+    """`toys@v1`."""
+    return Made(
+        run_release(built.site, name="toys", sets=["small"]),
+        run_release(built.site, name="toys", split="90/5/5"),
+    )
+
+
+def test_the_asset_makes_a_release_and_tells_about_it(built: Built, made: Made) -> None:
+    """Counts, cost, hashes and columns are what the UI shows."""
+    assert made.first.outcome.success, made.first.outcome
+    told = made.first.metadata["release"]
+    release = open_release(built.site.layout.releases, "toys")
+    assert told["release"] == "toys@v1" == release.reference
+    assert (told["new"], told["dagster/row_count"], told["image_files"]) == (1, 9, 7)
+    assert told["cost_usd"] == pytest.approx(float(built.bill["usd"]))
+    assert str(release.manifest.cost.total_usd) == str(built.bill["usd"]).rstrip("0")
+    assert told["manifest_hash"] == release.manifest.hashes.manifest
+    assert told["content_hash"] == release.manifest.hashes.content
+    assert made.first.data_versions["release"] == told["manifest_hash"]
+    assert verify_release(built.site.layout.releases, "toys").whole
+
+
+def test_the_manifest_names_the_prompt_rows_by_the_assets_data_version(
+    built: Built, made: Made
+) -> None:
+    """So that a release can be held against the asset graph."""
+    (facts,) = open_release(built.site.layout.releases, "toys").manifest.prompt_sets
+    assert facts.rows_version == built.first.data_versions["prompts"]
+    assert (facts.file, facts.prompts, facts.requests, facts.images) == ("small.csv", 5, 5, 9)
+
+
+def test_released_again_the_run_succeeds_and_makes_nothing(built: Built, made: Made) -> None:
+    """The same split in other words is the same split."""
+    told = made.second.metadata["release"]
+    assert (told["new"], told["release"]) == (0, "toys@v1")
+    assert versions_of(built.site.layout.releases, "toys") == [1]
+    assert made.second.data_versions == made.first.data_versions
+
+
+def test_no_secret_is_in_a_release(built: Built, made: Made) -> None:
+    """Settings are named one by one; the base URL is not among them."""
+    text = (built.site.layout.releases / "toys/v1/manifest.json").read_text()
+    assert built.site.settings.base_url is not None
+    assert built.site.settings.base_url not in text
+    assert str(built.site.folder) not in text
+
+
+def test_checks_hash_again_and_look_at_the_split(built: Built, made: Made) -> None:
+    """Twins share images: with the split's luck they are on one side or the check says so."""
+    release = open_release(built.site.layout.releases, "toys")
+    cheap = made.first.checks
+    assert cheap.keys() == {"no_image_on_two_sides"}
+    shared = release.manifest.counts.files_in_several_splits
+    assert cheap["no_image_on_two_sides"].passed == (shared == 0)
+    assert verified(built.site)
+    path = release.folder / "events.parquet"
+    data = path.read_bytes()
+    path.chmod(0o644)
+    path.write_bytes(data[:-1] + b"x")
+    assert not verified(built.site)
+    path.write_bytes(data)
+    assert verified(built.site)
+
+
+def verified(site: Site) -> bool:
+    """Whether the check of the job `verify_releases` passes."""
+    outcome = run_job(site.defs, site.instance, "verify_releases")
+    assert outcome.success, outcome
+    logged = site.instance.all_logs(outcome.run_id)
+    events = [each.dagster_event for each in logged if each.dagster_event is not None]
+    checks = Run(outcome, events).checks
+    assert checks.keys() == {"releases_are_whole", "no_image_on_two_sides"}
+    return checks["releases_are_whole"].passed
+
+
+def test_the_job_without_a_name_fails_and_the_graph_without_one_goes_on(built: Built) -> None:
+    """Materializing everything must not make a version, and must not fail for want of a name."""
+    failed = run_release(built.site)
+    assert not failed.outcome.success
+    assert "gives no name" in failed.outcome.error
+    result = dg.materialize(
+        [release_asset], resources=dict(built.site.resources), instance=built.site.instance
+    )
+    assert result.success
+    assert list(result.get_asset_materialization_events()) == []
+
+
+def test_every_table_tells_its_columns_and_where_they_come_from(built: Built, made: Made) -> None:
+    """Of all assets that there are, whoever adds one.
+
+    Every origin is a column of an asset that this one depends on.
+    """
+    told = {**built.first.metadata, **made.first.metadata}
+    specs = {
+        spec.key.to_user_string(): spec
+        for spec in build_defs(built.site.settings).resolve_all_asset_specs()
+    }
+    assert told.keys() == specs.keys()
+    columns = {
+        name: {column.name for column in metadata[COLUMN_SCHEMA].columns}
+        for name, metadata in told.items()
+    }
+    for name, spec in specs.items():
+        above = {dep.asset_key.to_user_string() for dep in spec.deps}
+        if not above:
+            continue
+        lineage = told[name][COLUMN_LINEAGE].deps_by_column
+        assert lineage.keys() <= columns[name]
+        for column, origins in lineage.items():
+            for origin in origins:
+                asset = origin.asset_key.to_user_string()
+                assert asset in above, (name, column)
+                assert origin.column_name in columns[asset], (name, column, origin)
+        if name not in FROM_THE_LEDGER:
+            assert columns[name] - lineage.keys() <= MADE_HERE.get(name, set()), name
+
+
+FROM_THE_LEDGER = {"images", "spend"}  # what they add, no table above them has
+MADE_HERE = {
+    "plan": {"model"},
+    "image_metadata": {"prompt_set", "phash"},
+    "release": {"quality_flags"},
+}
+
+
+def test_the_columns_told_are_the_columns_of_the_file(built: Built, made: Made) -> None:
+    """In their order."""
+    schema = made.first.metadata["release"][COLUMN_SCHEMA]
+    file = pq.read_schema(built.site.layout.releases / "toys/v1/images.parquet")
+    assert [column.name for column in schema.columns] == file.names
+    assert all(column.description for column in schema.columns)
