@@ -106,13 +106,13 @@ def export(
             outcome, told = session.make_exports(order)
         if not outcome.success:
             raise typer.Exit(_say_why(console, outcome))
-    from wan_pipeline.cli.exported import exports_table, read_exports  # noqa: PLC0415
+    from wan_pipeline.cli.exported import show_exports  # noqa: PLC0415
 
-    found = read_exports(told)
+    found: list[dict[str, Any]] = told["summary"]
     if as_json:
         typer.echo(json.dumps(found, indent=2))
         return
-    console.print(exports_table(found))
+    show_exports(console, found)
     if mode is BytesMode.MARKED and any(each["markings"].get("provider-c2pa") for each in found):
         warn(console, "Files that the provider has signed are left as they were: see `marking`.")
     if licence is None:

@@ -75,16 +75,8 @@ verify_releases = dg.define_asset_job(
     selection=dg.AssetSelection.checks_for_assets(dg.AssetKey("release")),
     description="Hash every file of every release again. Free; reads every image.",
 )
-jobs = [
-    build_dataset,
-    plan_only,
-    recover,
-    publish,
-    report_spend,
-    make_release,
-    make_exports,
-    verify_releases,
-]
+of_releases = [make_release, make_exports, verify_releases]
+jobs = [build_dataset, plan_only, recover, publish, report_spend, *of_releases]
 
 
 @dg.sensor(

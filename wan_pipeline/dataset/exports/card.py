@@ -63,10 +63,12 @@ def card_text(
         tally: what is in it.
         schema: the columns that a reader sees.
         num_bytes: what each split takes in memory.
-        files: those written so far.
+        files: those written so far, single images left out.
     """
     data = [each for each in files if each.path.startswith("data/")]
     data_bytes = sum(each.bytes for each in data)
+    if terms.format is ExportFormat.IMAGEFOLDER:
+        data_bytes += tally.image_bytes
     first_shard = next(each.path for each in data if tally.splits[0] in each.path)
     front = yaml.safe_dump(
         _front_matter(release, terms, tally, schema, num_bytes, data_bytes),

@@ -96,7 +96,7 @@ def describe(
         formats: of the image files: png, jpeg, webp.
         description: one sentence about the dataset.
     """
-    listed = [each for each in files if each.path.startswith("data/") and not _is_image(each)]
+    listed = [each for each in files if each.path.startswith("data/")]
     return {
         "@context": _CONTEXT,
         "@type": "sc:Dataset",
@@ -113,10 +113,6 @@ def describe(
         ],
         "recordSet": list(_record_sets(terms.format, schema)),
     }
-
-
-def _is_image(file: ExportedFile) -> bool:
-    return file.path.rpartition(".")[2] in ("png", "jpg", "webp")
 
 
 def _file(file: ExportedFile) -> dict[str, Any]:

@@ -25,7 +25,7 @@ from wan_pipeline.dataset.exports.manifest import (
     hash_file,
     hash_files,
     is_export,
-    manifest_text,
+    write_manifest,
 )
 from wan_pipeline.dataset.exports.parquet import ParquetWriter
 from wan_pipeline.dataset.exports.tally import Tally
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator
     from pathlib import Path
 
+    from wan_pipeline.dataset.exports.manifest import FilesWritten
     from wan_pipeline.dataset.exports.terms import ExportTerms
     from wan_pipeline.dataset.exports.writer import ExportWriter
     from wan_pipeline.dataset.release.reader import Release
@@ -54,6 +55,7 @@ class ExportSummary:
     Attributes:
         folder: the export.
         reference: of the release.
+        content: its content hash.
         format: the layout.
         bytes_mode: which bytes.
         rows: images by split.
@@ -61,10 +63,12 @@ class ExportSummary:
         files: how many, `export.json` not counted.
         bytes: of those.
         licence: as stated, or None.
+        signed: whether with a certificate of the user's.
     """
 
     folder: Path
     reference: str
+    content: str
     format: str
     bytes_mode: str
     rows: dict[str, int]
@@ -72,6 +76,7 @@ class ExportSummary:
     files: int
     bytes: int
     licence: str | None
+    signed: bool
 
 
 def exports_of(exports_dir: Path, release: Release) -> Path:
@@ -103,13 +108,25 @@ def export_release(
     if not release.manifest.counts.images:
         raise ExportError(f"release {release.reference} holds no images: nothing to export")
     with _new_folder(out / terms.folder) as folder:
-        tally = _write_data(release, terms, folder, progress)
-    return _summary(release, terms, out / terms.folder, tally)
+        tally, files = _write_data(release, terms, folder, progress)
+    return ExportSummary(
+        folder=out / terms.folder,
+        reference=release.reference,
+        content=release.manifest.hashes.content,
+        format=terms.format.value,
+        bytes_mode=terms.bytes_mode.value,
+        rows={split: tally.rows[split] for split in tally.splits},
+        markings=dict(sorted(tally.markings.items())),
+        files=files.count,
+        bytes=files.bytes,
+        licence=terms.licence,
+        signed=terms.signing is not None,
+    )
 
 
 def _write_data(
     release: Release, terms: ExportTerms, folder: Path, progress: Callable[[int], None]
-) -> Tally:
+) -> tuple[Tally, FilesWritten]:
     """Fill the folder, `export.json` last."""
     writer, index, tally = _writer(terms, folder), IndexWriter(folder), Tally()
     try:
@@ -144,9 +161,7 @@ def _write_data(
     text = json.dumps(croissant, indent=1, ensure_ascii=False) + "\n"
     (folder / CROISSANT_FILE).write_text(text, encoding="utf-8")
     files += [hash_file(folder, name) for name in (CARD_FILE, CROISSANT_FILE)]
-    manifest = manifest_text(release, terms, tally=tally, files=files)
-    (folder / MANIFEST_FILE).write_text(manifest, encoding="utf-8")
-    return tally
+    return tally, write_manifest(folder, release, terms, tally=tally, known=files)
 
 
 def _writer(terms: ExportTerms, folder: Path) -> ExportWriter:
@@ -194,18 +209,3 @@ def _replace(folder: Path, target: Path) -> None:
     target.rename(old)
     folder.rename(target)
     shutil.rmtree(old)
-
-
-def _summary(release: Release, terms: ExportTerms, folder: Path, tally: Tally) -> ExportSummary:
-    files = json.loads((folder / MANIFEST_FILE).read_bytes())["files"]
-    return ExportSummary(
-        folder=folder,
-        reference=release.reference,
-        format=terms.format.value,
-        bytes_mode=terms.bytes_mode.value,
-        rows={split: tally.rows[split] for split in tally.splits},
-        markings=dict(sorted(tally.markings.items())),
-        files=len(files),
-        bytes=sum(each["bytes"] for each in files),
-        licence=terms.licence,
-    )

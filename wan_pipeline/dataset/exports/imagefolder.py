@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ImageFolderWriter"]
 
-GROUP_ROWS = 1000
+GROUP_ROWS = 500
 
 
 class ImageFolderWriter:
@@ -37,7 +37,7 @@ class ImageFolderWriter:
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_bytes(item.data)
         waiting = self._waiting.setdefault(item.split, [])
-        waiting.append(item)
+        waiting.append(item.without_data())
         self._num_bytes[item.split] = self._num_bytes.get(item.split, 0) + len(item.data)
         if len(waiting) >= GROUP_ROWS:
             self._flush(item.split)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["INDEX", "INDEX_FILE", "IndexWriter"]
 
 INDEX_FILE = "index.parquet"
-CHUNK = 10_000
+CHUNK = 2_000
 
 
 def _field(name: str, kind: Any, description: str, *, nullable: bool = False) -> Any:
@@ -68,10 +68,10 @@ class IndexWriter:
         self._flush()
         self._writer.close()
         with (
-            pq.ParquetFile(self._early) as early,
+            pq.ParquetFile(self._early, pre_buffer=False) as early,
             pq.ParquetWriter(self._final, INDEX, compression="zstd") as final,
         ):
-            for batch in early.iter_batches(CHUNK):
+            for batch in early.iter_batches(CHUNK, use_threads=False):
                 rows: list[dict[str, Any]] = batch.to_pylist()
                 for row in rows:
                     shard = row.pop("shard")

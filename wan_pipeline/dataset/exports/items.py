@@ -10,13 +10,13 @@ from __future__ import annotations
 import hashlib
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 from wan_pipeline.dataset.damage import DamagedImageError
 from wan_pipeline.dataset.exports.terms import BytesMode, ExportError
-from wan_pipeline.dataset.provenance.marking import Mark, is_signed, mark
+from wan_pipeline.dataset.provenance.marking import Mark, mark
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -28,7 +28,7 @@ __all__ = ["SUFFIXES", "Item", "Marking", "iter_items"]
 
 _READ_AHEAD = 8  # files held in memory beside those of the writer
 _WORKERS = 4
-_BATCH_ROWS = 1000
+_BATCH_ROWS = 500
 SUFFIXES = {"png": "png", "jpeg": "jpg", "webp": "webp"}
 """Of a file name, by format."""
 
@@ -73,6 +73,10 @@ class Item:
     file_sha256: str
     marking: Marking
     suffix: str
+
+    def without_data(self) -> Item:
+        """The item for who keeps it longer than its bytes may be held; its row is in its batch."""
+        return replace(self, data=b"", row={})
 
     @property
     def key(self) -> str:
@@ -134,8 +138,6 @@ def _sealer(
     def shipped(data: bytes, row: dict[str, Any]) -> tuple[bytes, Marking]:
         if terms.bytes_mode is BytesMode.ORIGINAL:
             return data, Marking.NONE
-        if is_signed(data):
-            return data, Marking.PROVIDERS_C2PA
         said = Mark(
             model=row["model"],
             prompt_sha256=hashlib.sha256(row["prompt"].encode()).hexdigest(),
@@ -144,6 +146,8 @@ def _sealer(
             request_id=row["request_id"],
         )
         marked = mark(data, said)
+        if marked is data:  # it carries a signature already
+            return data, Marking.PROVIDERS_C2PA
         return (marked, Marking.XMP) if sign is None else (sign(marked, said), Marking.XMP_AND_C2PA)
 
     def seal(batch: Any, position: int, number: int, row: dict[str, Any]) -> Item:

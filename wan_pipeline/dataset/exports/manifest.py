@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
 from wan_pipeline import __version__
+from wan_pipeline.dataset.exports.items import SUFFIXES
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from wan_pipeline.dataset.exports.tally import Tally
@@ -23,16 +25,18 @@ __all__ = [
     "KIND",
     "MANIFEST_FILE",
     "ExportedFile",
+    "FilesWritten",
     "hash_file",
     "hash_files",
     "is_export",
-    "manifest_text",
+    "write_manifest",
 ]
 
 MANIFEST_FILE = "export.json"
 KIND = "wan_pipeline.export"
 FORMAT_VERSION = 1
 _BOUND = 1 << 30
+_IMAGES = tuple(f".{suffix}" for suffix in SUFFIXES.values())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,10 +48,17 @@ class ExportedFile:
     sha256: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FilesWritten:
+    """How many files an export has, and their length; `export.json` is not counted."""
+
+    count: int
+    bytes: int
+
+
 def hash_files(folder: Path) -> list[ExportedFile]:
-    """Every file below `folder`, sorted by path."""
-    names = (path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
-    return [hash_file(folder, name) for name in sorted(names)]
+    """Every file below `folder` that is not a single image: those may be very many."""
+    return [hash_file(folder, name) for name in _names(folder) if not name.endswith(_IMAGES)]
 
 
 def hash_file(folder: Path, name: str) -> ExportedFile:
@@ -58,15 +69,20 @@ def hash_file(folder: Path, name: str) -> ExportedFile:
     return ExportedFile(path=name, bytes=path.stat().st_size, sha256=digest)
 
 
-def manifest_text(
-    release: Release, terms: ExportTerms, *, tally: Tally, files: Sequence[ExportedFile]
-) -> str:
-    """The manifest of a finished export.
+def write_manifest(
+    folder: Path,
+    release: Release,
+    terms: ExportTerms,
+    *,
+    tally: Tally,
+    known: Sequence[ExportedFile],
+) -> FilesWritten:
+    """Write the manifest of a finished export, a line for each file, folder by folder.
 
     Nothing in it depends on the time or the place, so that equal exports are equal files. The
     versions are those that wrote it: another pyarrow may encode the same tables in other bytes.
     """
-    document: dict[str, Any] = {
+    head: dict[str, Any] = {
         "kind": KIND,
         "format_version": FORMAT_VERSION,
         "release": {
@@ -82,9 +98,30 @@ def manifest_text(
         "written_by": {"wan_pipeline": __version__, "pyarrow": pa.__version__},
         "rows": {split: tally.rows[split] for split in tally.splits},
         "markings": dict(sorted(tally.markings.items())),
-        "files": [asdict(file) for file in sorted(files, key=lambda file: file.path)],
     }
-    return json.dumps(document, indent=1, ensure_ascii=False) + "\n"
+    hashed = {file.path: file for file in known}
+    count = length = 0
+    with (folder / MANIFEST_FILE).open("w", encoding="utf-8") as stream:
+        stream.write(json.dumps(head, indent=2, ensure_ascii=False).removesuffix("\n}"))
+        between = ',\n  "files": [\n'
+        for name in _names(folder):
+            file = hashed.get(name) or hash_file(folder, name)
+            stream.write(f"{between}    {json.dumps(asdict(file))}")
+            between = ",\n"
+            count, length = count + 1, length + file.bytes
+        stream.write("\n  ]\n}\n")
+    return FilesWritten(count=count, bytes=length)
+
+
+def _names(folder: Path, below: str = "") -> Iterator[str]:
+    """Every file but the manifest, in an order that depends on names only."""
+    with os.scandir(folder / below) as found:
+        entries = sorted(found, key=lambda entry: entry.name)
+    for entry in entries:
+        if entry.is_dir():
+            yield from _names(folder, f"{below}{entry.name}/")
+        elif entry.name != MANIFEST_FILE:
+            yield f"{below}{entry.name}"
 
 
 def is_export(folder: Path) -> bool:

@@ -6,7 +6,7 @@ Row groups are small, so that a reader who wants one image does not load hundred
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -24,7 +24,15 @@ if TYPE_CHECKING:
 __all__ = ["ParquetWriter"]
 
 GROUP_BYTES = 8_000_000
-GROUP_ROWS = 1000
+GROUP_ROWS = 200
+
+
+def _is_searched(column: Any) -> bool:
+    """Whether a reader gains by a column's minima and maxima: of hashes and long texts, nothing.
+
+    They would be held in memory until a shard is closed, for each of its many row groups.
+    """
+    return column.name in ("prompt_set", "prompt_id") or not pa.types.is_string(column.type)
 
 
 @dataclass(slots=True)
@@ -50,7 +58,7 @@ class ParquetWriter:
             "compression": dict.fromkeys([f"{IMAGE}.path", *others], "zstd")
             | {f"{IMAGE}.bytes": "none"},
             "use_dictionary": others,
-            "write_statistics": others,
+            "write_statistics": [each for each in others if _is_searched(self.schema.field(each))],
         }
         self._shards = Shards(folder, "parquet")
         self._shard_bytes = shard_bytes
@@ -67,7 +75,7 @@ class ParquetWriter:
                 shard = None
         if shard is None:
             shard = self._open[item.split] = self._begin(item.split)
-        shard.waiting.append(item)
+        shard.waiting.append(replace(item, row={}))  # its batch has it
         shard.waiting_bytes += len(item.data)
         shard.rows += 1
         if shard.waiting_bytes >= GROUP_BYTES or len(shard.waiting) >= GROUP_ROWS:

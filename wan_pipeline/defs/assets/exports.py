@@ -145,13 +145,16 @@ def _data_version(made: Sequence[ExportSummary]) -> dg.DataVersion:
 def _metadata(made: Sequence[ExportSummary]) -> dict[str, dg.MetadataValue | int | str]:
     """Of all exports; each has a row in the table."""
     first = made[0]
-    rows = [
+    summary = [
         {
+            "release": each.reference,
+            "content": each.content,
             "format": each.format,
             "bytes": each.bytes_mode,
-            "images": sum(each.rows.values()),
-            **{f"images_{split}": count for split, count in each.rows.items()},
-            "markings": ", ".join(f"{name} {count}" for name, count in each.markings.items()),
+            "licence": each.licence,
+            "signed": each.signed,
+            "rows": each.rows,
+            "markings": each.markings,
             "files": each.files,
             "file_bytes": each.bytes,
             "folder": str(each.folder),
@@ -164,7 +167,7 @@ def _metadata(made: Sequence[ExportSummary]) -> dict[str, dg.MetadataValue | int
         "dagster/row_count": sum(first.rows.values()),
         "dagster/column_schema": ui.column_schema(EXPORTED),
         "dagster/column_lineage": ui.column_lineage(LINEAGE),
-        "exports": ui.table_rows(rows),
+        "summary": dg.MetadataValue.json(summary),
         "export_bytes": sum(each.bytes for each in made),
         **{f"folder_{each.format}": dg.MetadataValue.path(str(each.folder)) for each in made},
     }
