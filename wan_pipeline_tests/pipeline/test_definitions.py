@@ -77,7 +77,7 @@ def test_the_assets_are_there() -> None:
         "quality": {"image_metadata"},
         "gallery": {"image_metadata", "quality"},
         "spend": {"images"},
-        "release": {"image_metadata"},
+        "release": {"image_metadata", "quality"},
         "exports": {"release"},
         "drift": {"release"},
     }

@@ -163,7 +163,6 @@ FROM_THE_LEDGER = {"images", "spend"}  # what they add, no table above them has
 MADE_HERE = {
     "plan": {"model"},
     "image_metadata": {"prompt_set", "phash"},
-    "release": {"quality_flags"},
 }
 
 

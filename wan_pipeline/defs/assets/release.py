@@ -35,6 +35,7 @@ JOB = "make_release"
 LINEAGE = {
     **ui.same_columns(RELEASE_IMAGES, source="image_metadata", origin=METADATA),
     "split": ("image_metadata", "prompt_id"),
+    "quality_flags": ("quality", "flags"),
 }
 
 
@@ -62,7 +63,7 @@ class ReleaseConfig(dg.Config):
 
 
 @dg.asset(
-    deps=["image_metadata"],
+    deps=["image_metadata", "quality"],
     group_name="dataset",
     kinds={"pyarrow", "parquet", "json"},
     owners=["team:wan-pipeline"],
