@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import json
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
@@ -25,7 +24,7 @@ from wan_pipeline.dataset.release.manifest import (
     PromptSetFacts,
     SplitCounts,
     TableFile,
-    render_manifest,
+    write_manifest,
 )
 from wan_pipeline.dataset.release.reader import Release, open_release
 from wan_pipeline.dataset.release.tables import (
@@ -189,7 +188,5 @@ def write_release(root: Path, tables: Iterable[pa.Table], images: dict[str, int]
         ),
         images=images,
     )
-    data, _ = render_manifest(manifest)
-    assert json.loads(data)
-    (folder / MANIFEST_FILE).write_bytes(data)
+    write_manifest(folder / MANIFEST_FILE, manifest)
     return open_release(root / "releases", "hand@v1")

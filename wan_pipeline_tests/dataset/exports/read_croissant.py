@@ -1,0 +1,37 @@
+"""Read exports with `mlcroissant` and print what it found, as JSON by folder.
+
+A process of its own: the package takes over logging for everybody in its process.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import Any
+
+import mlcroissant
+
+
+def read(folder: str) -> dict[str, Any]:
+    """Issues, rows and images of one export."""
+    dataset = mlcroissant.Dataset(jsonld=f"{folder}/croissant.json")
+    issues = dataset.metadata.ctx.issues
+    rows = list(dataset.records("rows-records"))
+    if "rows/row" in rows[0]:
+        seeds = [json.loads(row["rows/row"])["seed"] for row in rows]
+    else:
+        seeds = [row["rows/seed"] for row in rows]
+    if "rows/image" in rows[0]:
+        images = [row["rows/image"] for row in rows]
+    else:
+        images = [row["files/image"] for row in dataset.records("files-records")]
+    return {
+        "errors": list(issues.errors),
+        "warnings": list(issues.warnings),
+        "seeds": sorted(seeds),
+        "sizes": [image.size for image in images],
+    }
+
+
+if __name__ == "__main__":
+    json.dump({folder: read(folder) for folder in sys.argv[1:]}, sys.stdout)
