@@ -14,13 +14,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wan_pipeline.ledger.bought import BOUGHT, bought_by
-from wan_pipeline.ledger.snapshot import snapshot
 from wan_pipeline.ledger.states import PurchaseState
 from wan_pipeline.report.run_history import read_history
 from wan_pipeline.report.run_report import MAX_ROWS, write_run_report
 from wan_pipeline.report.slots import MOST, slots_of
-from wan_pipeline_tests.ledger.entries import MORNING, Book, image_row, purchase_row
+from wan_pipeline_tests.ledger.entries import MORNING
 from wan_pipeline_tests.report.history_fixture import bought, bought_row, three_runs
 from wan_pipeline_tests.report.spend_fixture import HOSTILE, NOON, Page
 
@@ -149,28 +147,3 @@ def test_any_moments_make_a_readable_number_of_slots(seconds: list[int]) -> None
 def test_slots_are_named_after_what_they_stand_for(span: int, unit: str) -> None:
     """From a second to many weeks."""
     assert slots_of(np.array([0, span * 1_000_000])).unit == unit
-
-
-def test_the_ledger_tells_what_a_sets_runs_bought(tmp_path: Path) -> None:
-    """All attempts, by time, with the images of each; not what others bought."""
-    with Book(tmp_path / "ledger.sqlite") as book:
-        book.add(
-            purchases=[
-                purchase_row("a", created_at=MORNING + timedelta(hours=1), attempt=2),
-                purchase_row("a", state="failed"),
-                purchase_row("b", bought_by_set="boats"),
-                purchase_row("c", created_at=MORNING + timedelta(hours=2), n=2),
-            ],
-            images=[
-                image_row("a", attempt=2),
-                image_row("b"),
-                image_row("c"),
-                image_row("c", 1, state="lost"),
-            ],
-        )
-        with snapshot(book.reader) as view:
-            table = bought_by(view, "kites")
-            assert bought_by(view, "nothing").num_rows == 0
-    assert table.schema == BOUGHT
-    told = [(row["request_id"], row["attempt"], row["images_stored"]) for row in table.to_pylist()]
-    assert told == [("a", 1, 0), ("a", 2, 1), ("c", 1, 1)]

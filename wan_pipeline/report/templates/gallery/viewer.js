@@ -55,7 +55,7 @@ const fieldsOf = (item) => {
   }
   if (item.flags) tell("flags", item.flags.split(" ").map(flagText).join(", "), { kind: "warn" });
   if (item.stored) tell("image", `${item.index + 1} of ${item.n}`);
-  tell("replica", item.replica + 1);
+  tell("replica", item.replica);
   if (item.cost) tell("cost", item.cost + (item.costSource ? ` (${item.costSource})` : ""));
   for (const [name, value] of prompt.columns) tell(name, value);
   tell("model", item.model);
