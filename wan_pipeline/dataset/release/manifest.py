@@ -15,13 +15,25 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from datetime import datetime
-from decimal import Decimal
+from datetime import datetime  # noqa: TC003  pydantic reads it at run time
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 
 from wan_pipeline.dataset.release.errors import DamagedReleaseError
+from wan_pipeline.dataset.release.facts import (
+    Cost,
+    Count,
+    Counts,
+    Hashes,
+    LedgerRange,
+    MissingRequest,
+    Part,
+    Price,
+    PromptSetFacts,
+    SplitCounts,
+    TableFile,
+)
 from wan_pipeline.dataset.release.reference import NAME
 from wan_pipeline.dataset.release.tables import TABLE_SCHEMAS
 
@@ -43,6 +55,7 @@ __all__ = [
     "UnreadableManifestError",
     "parse_manifest",
     "read_manifest",
+    "render_manifest",
     "write_manifest",
 ]
 
@@ -54,116 +67,12 @@ _HASH = re.compile(rb'"manifest": "([0-9a-f]{64})"')
 _IMAGE_PATH = re.compile(r"images/([0-9a-f]{2})/(\1[0-9a-f]{62})\.(?:png|webp|jpg)")
 _IMAGE_KEYS = ("path", "bytes", "sha256")
 
-Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
-Count = Annotated[int, Field(ge=0, le=2**53)]
-Usd = Annotated[Decimal, Field(ge=0, le=10**12)]
-
 
 class UnreadableManifestError(DamagedReleaseError):
     """The manifest cannot be read as one; nothing is known about the release."""
 
 
-class _Part(BaseModel):
-    """A part of the manifest; nothing in it is optional or free."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Hashes(_Part):
-    """`content`: see `content.py`; `manifest`: see this module's docstring."""
-
-    content: Sha256
-    manifest: Sha256
-
-
-class MissingRequest(_Part):
-    """A request of a prompt set that has no images in the release, or not all, and why."""
-
-    request_id: Sha256
-    prompt_id: str
-    state: str
-    reason: str
-
-
-class PromptSetFacts(_Part):
-    """One prompt set as it was released.
-
-    `rows_version` is the hash of the validated rows, whatever their order; `file_sha256` that of
-    the prompt file's bytes. `quality_checked` counts the images that the quality checks had seen,
-    `images_short` those that complete requests did not bring.
-    """
-
-    name: str
-    file: str
-    file_sha256: Sha256
-    rows_version: Sha256
-    prompts: Count
-    requests: Count
-    images: Count
-    quality_checked: Count
-    rejections: Count
-    images_short: Count
-    missing: tuple[MissingRequest, ...]
-
-
-class SplitCounts(_Part):
-    """What one side of the split holds."""
-
-    images: Count
-    prompts: Count
-
-
-class Counts(_Part):
-    """Rows and files.
-
-    `files_in_several_splits` counts images that prompts on different sides share.
-    """
-
-    images: Count
-    files: Count
-    file_bytes: Count
-    requests: Count
-    prompts: Count
-    by_split: dict[str, SplitCounts]
-    files_in_several_splits: Count
-    flagged: Count
-
-
-class Cost(_Part):
-    """What the images cost: each purchase behind them once, whoever shares it."""
-
-    total_usd: Usd
-    purchases: Count
-    by_source: dict[str, Usd]
-
-
-class Price(_Part):
-    """The price per image in force when the release was made, and where it comes from."""
-
-    usd_per_image: Usd | None
-    source: str
-    table_version: str
-
-
-class LedgerRange(_Part):
-    """Event numbers: first and last behind the images, and the ledger's newest at that moment."""
-
-    first_event: Count
-    last_event: Count
-    newest_event: Count
-
-
-class TableFile(_Part):
-    """One Parquet file of the release."""
-
-    file: str
-    bytes: Count
-    sha256: Sha256
-    rows: Count
-    columns: list[dict[str, Any]]
-
-
-class Manifest(_Part):
+class Manifest(Part):
     """Everything that manifest.json says; `images` is length by path, the path holds the hash."""
 
     format: str
@@ -217,6 +126,13 @@ def write_manifest(path: Path, manifest: Manifest) -> Manifest:
     with path.open("wb") as file:
         file.writelines(_parts(manifest, hashes.manifest))
     return manifest.model_copy(update={"hashes": hashes})
+
+
+def render_manifest(manifest: Manifest) -> tuple[bytes, Manifest]:
+    """The same as bytes, for who has a few images only."""
+    digest = hashlib.sha256(b"".join(_parts(manifest, _ZEROS))).hexdigest()
+    hashes = Hashes(content=manifest.hashes.content, manifest=digest)
+    return b"".join(_parts(manifest, digest)), manifest.model_copy(update={"hashes": hashes})
 
 
 def _parts(manifest: Manifest, own_hash: str) -> Iterator[bytes]:

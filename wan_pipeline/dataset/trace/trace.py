@@ -142,7 +142,8 @@ def _of_file(file: Path, ledger: LedgerReader, places: Places) -> _Meaning:
         raise UnknownFileError(
             f"{str(file)!r} is no image that is known under profile {ledger.profile}. Its SHA-256,"
             f" {digest}, was looked for in the ledger,"
-            f" {', '.join(dict.fromkeys(places.looked_at))}. It was changed, or is of another profile (WAN_PROFILE) or data folder (WAN_DATA_DIR)"
+            f" {', '.join(dict.fromkeys(places.looked_at))}. It was changed, or is of another"
+            " profile (WAN_PROFILE) or data folder (WAN_DATA_DIR)"
         )
     return _Meaning(
         kind="image",
