@@ -12,18 +12,20 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
 
-from wan_pipeline.dataset.release.manifest import (
-    FORMAT,
-    FORMAT_VERSION,
+from wan_pipeline.dataset.release.facts import (
     Cost,
     Counts,
     Hashes,
     LedgerRange,
-    Manifest,
     Price,
     PromptSetFacts,
     SplitCounts,
     TableFile,
+)
+from wan_pipeline.dataset.release.manifest import (
+    FORMAT,
+    FORMAT_VERSION,
+    Manifest,
     write_manifest,
 )
 from wan_pipeline.dataset.release.reader import Release, open_release

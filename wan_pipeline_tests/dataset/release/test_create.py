@@ -43,7 +43,8 @@ from wan_pipeline.dataset.release.reader import open_release
 from wan_pipeline.dataset.release.reference import versions_of
 from wan_pipeline_tests.dataset.release.workshop import Workshop
 
-TOUCHES = ("open", "os.rename", "os.chmod", "os.mkdir", "os.remove", "os.rmdir")
+TOUCHES = ("os.rename", "os.chmod", "os.mkdir", "os.remove", "os.rmdir")
+WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT
 folder = Path(sys.argv[1])
 releases = folder / "emulator" / "releases"
 
@@ -52,14 +53,15 @@ def release(dies_at):
 
     def count(event, args):
         nonlocal touched
-        if event in TOUCHES and "/releases" in str(args[0]):
+        touches = event in TOUCHES or event == "open" and args[2] & WRITES
+        if touches and "/releases" in str(args[0]):
             touched += 1
             if touched == dies_at:
                 os.kill(os.getpid(), signal.SIGKILL)
 
     workshop = Workshop(folder)
     sys.addaudithook(count)
-    workshop.release("toys", "kites", "trams")
+    workshop.release("toys", "trams")
     os._exit(0)
 
 step, status = 0, None
@@ -72,7 +74,7 @@ while status != 0:
     assert status == 0 or os.WTERMSIG(status) == signal.SIGKILL, (step, status)
     found = versions_of(releases, "toys")
     for version in found:
-        assert open_release(releases, f"toys@v{version}").manifest.counts.images == 8
+        assert open_release(releases, f"toys@v{version}").manifest.counts.images == 2
 print(step)
 """
 
@@ -332,7 +334,7 @@ def test_a_number_that_is_taken_is_never_written_over(
 
 @pytest.mark.slow
 def test_kill_9_leaves_a_whole_release_or_none(workshop: Workshop) -> None:
-    """Killed for real at every touch of the folder of releases, one after another.
+    """Killed for real at every change of the folder of releases, one after another.
 
     Until one comes to its end: it finds what an earlier one finished, and no remains of any.
     """
@@ -345,7 +347,7 @@ def test_kill_9_leaves_a_whole_release_or_none(workshop: Workshop) -> None:
         cwd=Path(__file__).parents[3],
     )
     assert done.returncode == 0, done.stderr
-    assert int(done.stdout) > 20
+    assert int(done.stdout) > 15, done.stdout
     home = workshop.layout.releases / "toys"
     assert versions_of(workshop.layout.releases, "toys") == [1]
     assert list(home.glob(f"{TEMP_PREFIX}*")) == []
