@@ -104,7 +104,8 @@ def adopt(
                     now=ledger.now(),
                 )
             )
-        console.print("Adopted. `wan reconcile` or the next `wan run` fetches its images.")
+        again = "`wan run`" if purchase.series is None else "`wan reproduce` with its label"
+        console.print(f"Adopted. `wan reconcile` or the next {again} fetches its images.")
 
 
 def release(
@@ -166,7 +167,8 @@ def write_off(
         _tell(console, purchases)
         console.print(
             f"${_reserved(purchases):f} set aside count as spent from now on, and"
-            f" {_these(purchases)} will not be bought again unless you say `--retry lost`.",
+            f" {_these(purchases)} will not be bought again unless you say `--retry lost`; a"
+            " reproduction never is under its label.",
             soft_wrap=True,
         )
         ask(console, f"Write {_these(purchases)} off?", yes=yes)
