@@ -71,14 +71,14 @@ def requests_of_task(reader: LedgerReader, task_id: str) -> list[str]:
 
 
 def attempts_at(reader: LedgerReader, request_ids: Iterable[str]) -> dict[str, list[Purchase]]:
-    """Every purchase of each request, the first attempt first."""
+    """Every purchase of each request, the first attempt first; reproductions after the others."""
     found: dict[str, list[Purchase]] = {}
     with snapshot(reader) as view:
         for request_id in request_ids:
             rows = view.connection.execute(
                 sa.select(schema.purchases)
                 .where(_PURCHASES.profile == reader.profile, _PURCHASES.request_id == request_id)
-                .order_by(_PURCHASES.attempt)
+                .order_by(_PURCHASES.attempt < 0, sa.func.abs(_PURCHASES.attempt))
             )
             found[request_id] = [Purchase.from_row(row) for row in rows]
     return found

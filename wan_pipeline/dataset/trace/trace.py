@@ -206,11 +206,14 @@ def _told(asked: str, meaning: _Meaning, ledger: LedgerReader, places: Places) -
     wanted = set(meaning.request_ids)
     planned = places.planned(pc.field("request_id").isin(list(wanted)))
     released = places.released("request_id", wanted, planned)
-    images = ledger.images(wanted)
+    attempts = attempts_at(ledger, wanted)
+    images = {
+        request_id: [image for each in purchases for image in ledger.images_of(each.key)]
+        for request_id, purchases in attempts.items()
+    }
     ids = {record.image_id for records in images.values() for record in records if record.image_id}
     ids |= {place.image_id for each in released.values() for place in each}
     exported = places.exported("image_id", ids) if ids else []
-    attempts = attempts_at(ledger, wanted)
     return Trace(
         asked=asked,
         kind=meaning.kind,

@@ -215,3 +215,26 @@ def test_a_row_that_is_gone_is_known_from_the_release(tmp_path: Path) -> None:
         found = of(shop, row["image_id"])
         assert found.requests[0].releases == []
         assert any("events.parquet" in problem for problem in found.problems)
+
+
+def test_a_reproduction_is_told_after_the_datasets_own_purchase(tmp_path: Path) -> None:
+    """With the images that only it brought."""
+    with Workshop(tmp_path) as made:
+        made.build(
+            "kites",
+            KITES,
+            attempt=-1,
+            leave=lambda row: row.prompt_id != "kite",
+            paint=lambda _, index: tiny_png(f"drifted {index}"),
+        )
+        made.build("kites", KITES)
+        (story,) = of(made, "kite").requests
+        assert [each.attempt for each in story.purchases] == [1, -1]
+        assert [(each.attempt, each.image_index) for each in story.images] == [
+            (1, 0),
+            (1, 1),
+            (-1, 0),
+            (-1, 1),
+        ]
+        (found,) = of(made, story.images[-1].image_id).requests
+        assert found.request_id == story.request_id
