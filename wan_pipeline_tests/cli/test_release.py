@@ -149,7 +149,7 @@ def test_an_incomplete_set_needs_a_word(failing: Folder) -> None:
     done = failing.wan("release", "create", "rest", "--incomplete")
     assert done.exit_code == 0
     assert "missing: trams, prompt tram" in done.stdout
-    assert "(incomplete)" in failing.wan("release", "list").stdout
+    assert "(incomplete)" in failing.wan("release", "list", COLUMNS="200").stdout
 
 
 @pytest.mark.parametrize(
@@ -192,7 +192,7 @@ def test_trace_goes_both_ways(folder: Folder) -> None:
     assert back["image_ids"] == [image["image_id"]]
     assert back["requests"][0]["prompts"][0]["prompt_id"] == "tram"
     assert back["cost_usd"] == "0.03"
-    words = folder.wan("trace", "tram").stdout
+    words = folder.wan("trace", "tram", COLUMNS="500").stdout
     for each in ("row 1 of", "trams.csv", "toys@v2", "task-", "intent"):
         assert each in words
     done = folder.wan("trace", str(folder.path / "prompts" / "kites.csv"))

@@ -21,6 +21,7 @@ from wan_pipeline.ledger.states import PurchaseState
 from wan_pipeline.prompts.plan_table import REQUESTS_FILE, request_ids
 from wan_pipeline.settings import DataLayout
 from wan_pipeline_tests.crash.audit import Ended, audit, provider
+from wan_pipeline_tests.pipeline.site import ASSETS
 from wan_pipeline_tests.pipeline_ui.dev_server import DevServer
 
 if TYPE_CHECKING:
@@ -179,11 +180,12 @@ def page(site: Site) -> Iterator[Page]:
 
 @pytest.mark.browser
 def test_asset_graph_shows_all_assets(site: Site, page: Page, tmp_path: Path) -> None:
-    """Six boxes, no error, and no welcome pop-up or request for an address."""
+    """A box for each, no error, and no welcome pop-up or request for an address."""
+    page.set_viewport_size({"width": 3000, "height": 900})  # else the boxes are drawn without text
     page.goto(f"{site.server.url}/locations/wan_pipeline/asset-groups/dataset/lineage")
-    for asset in ("prompts", "plan", "images", "image_metadata", "quality", "gallery", "spend"):
+    for asset in (*ASSETS, "spend", "release", "exports", "drift"):
         expect(page.get_by_text(asset, exact=True).first).to_be_visible(timeout=WAIT_MS)
-    expect(page.get_by_text("3 partitions")).to_have_count(5, timeout=WAIT_MS)
+    expect(page.get_by_text("3 partitions")).to_have_count(6, timeout=WAIT_MS)
     page.screenshot(path=tmp_path / "graph.png")
     expect(page.get_by_text("Join the Dagster newsletter")).to_have_count(0)
     expect(page.get_by_role("dialog")).to_have_count(0)
