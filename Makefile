@@ -19,7 +19,7 @@ run: $(VENV)/run.stamp
 	@$(BIN)/wan run $(SET)
 
 test: $(VENV)/dev.stamp
-	@$(BIN)/python -m pytest -n 4 --dist worksteal
+	@$(BIN)/python -m pytest -n 5 --dist worksteal
 
 # The UI of the profile's own instance. Planning first is free and registers every prompt set.
 dev: $(VENV)/run.stamp

@@ -7,13 +7,14 @@ import os
 import signal
 import sqlite3
 from contextlib import closing
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import httpx
 import pytest
 
 from wan_pipeline.generation.interrupt import run_interruptibly
-from wan_pipeline.ledger import database
+from wan_pipeline.ledger import database, ledger
 from wan_pipeline.ledger.errors import LedgerUnavailableError
 from wan_pipeline_tests.generation.batch_fixture import Workbench, make_request
 from wan_pipeline_tests.reliability.accounts import forgotten_tasks
@@ -115,6 +116,8 @@ async def test_paid_task_is_kept_when_the_ledger_is_locked_at_the_end_of_the_gra
 ) -> None:
     """Its id waits for the ledger, nobody waits for it any more, and the write fails in the end."""
     monkeypatch.setattr(database, "BUSY_TIMEOUT_MS", 2000)
+    # It cannot even sign off, so its next run waits until its lease has expired.
+    monkeypatch.setattr(ledger, "LEASE", timedelta(seconds=5))
     gate, request = Gate(emulator.base_url), make_request("slow")
     async with scripted(gate) as server:
         bench = Workbench(folder=tmp_path, base_url=server.url)
