@@ -1,8 +1,13 @@
-"""One small release and its exports, made once; and `datasets` without a network."""
+"""One small release and its exports, made once; and the readers, without a network."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -11,8 +16,7 @@ from wan_pipeline.dataset.exports.terms import BytesMode, ExportFormat, ExportTe
 from wan_pipeline_tests.release_fixture import FORMATS, make_release, picture
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
+    from collections.abc import Callable, Sequence
 
     from wan_pipeline.dataset.release.reader import Release
 
@@ -44,3 +48,30 @@ def exported(
         return made[layout, mode]
 
     return folder
+
+
+@pytest.fixture
+def hf(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
+    """`datasets` with a cache of its own and no network."""
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setenv("HF_HOME", str(tmp_path))
+    import datasets  # noqa: PLC0415  slow to import
+
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", str(tmp_path))
+    datasets.disable_progress_bars()
+    return datasets
+
+
+def read_by_croissant(folders: Sequence[Path], *, cache: Path) -> list[dict[str, Any]]:
+    """What the package mlcroissant finds in each export, in a process of its own."""
+    done = subprocess.run(
+        [sys.executable, "-m", f"{__package__}.read_croissant", *map(str, folders)],
+        cwd=Path(__file__).parents[3],
+        env={**os.environ, "CROISSANT_CACHE": str(cache)},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    return list(json.loads(done.stdout).values())

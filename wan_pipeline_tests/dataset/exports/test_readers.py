@@ -4,10 +4,6 @@ from __future__ import annotations
 
 import gc
 import hashlib
-import json
-import os
-import subprocess
-import sys
 import tarfile
 from decimal import Decimal
 from pathlib import Path
@@ -18,7 +14,7 @@ import pytest
 import yaml
 
 from wan_pipeline.dataset.exports.terms import BytesMode, ExportFormat
-from wan_pipeline_tests.dataset.exports.conftest import IMAGES, SHARD_BYTES
+from wan_pipeline_tests.dataset.exports.conftest import IMAGES, SHARD_BYTES, read_by_croissant
 from wan_pipeline_tests.release_fixture import MOMENT, picture
 
 if TYPE_CHECKING:
@@ -34,18 +30,6 @@ TABLES = [ExportFormat.PARQUET, ExportFormat.IMAGEFOLDER]
 def front_matter(folder: Path) -> dict[str, Any]:
     """The card's YAML."""
     return yaml.safe_load((folder / "README.md").read_text(encoding="utf-8").split("---\n")[1])
-
-
-@pytest.fixture
-def hf(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
-    """`datasets` with a cache of its own and no network."""
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    monkeypatch.setenv("HF_HOME", str(tmp_path))
-    import datasets  # noqa: PLC0415  slow to import
-
-    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", str(tmp_path))
-    datasets.disable_progress_bars()
-    return datasets
 
 
 @pytest.mark.parametrize("layout", TABLES)
@@ -143,20 +127,9 @@ def test_tar_members_are_of_nobody(exported: Callable[..., Path]) -> None:
 
 def test_croissant_is_valid_and_read(exported: Callable[..., Path], tmp_path: Path) -> None:
     """The package mlcroissant finds no error, every row and every image of every layout."""
-    folders = [str(exported(layout)) for layout in ExportFormat]
-    done = subprocess.run(
-        [sys.executable, "-m", "wan_pipeline_tests.dataset.exports.read_croissant", *folders],
-        cwd=Path(__file__).parents[3],
-        env={**os.environ, "CROISSANT_CACHE": str(tmp_path)},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=120,
-    )
-    assert done.returncode == 0, done.stderr
-    found = json.loads(done.stdout)
-    assert list(found) == folders
-    for each in found.values():
+    found = read_by_croissant([exported(layout) for layout in ExportFormat], cache=tmp_path)
+    assert len(found) == len(ExportFormat)
+    for each in found:
         assert each["errors"] == []
         assert all("citeAs" in warning for warning in each["warnings"])
         assert each["seeds"] == list(range(IMAGES))
