@@ -185,7 +185,8 @@ def test_asset_graph_shows_all_assets(site: Site, page: Page, tmp_path: Path) ->
     page.goto(f"{site.server.url}/locations/wan_pipeline/asset-groups/dataset/lineage")
     for asset in (*ASSETS, "spend", "release", "exports", "drift"):
         expect(page.get_by_text(asset, exact=True).first).to_be_visible(timeout=WAIT_MS)
-    expect(page.get_by_text("3 partitions")).to_have_count(6, timeout=WAIT_MS)
+    # At least once in each box of a partitioned asset; one that is partly built says it again.
+    expect(page.get_by_text("3 partitions").nth(len(ASSETS) - 1)).to_be_visible(timeout=WAIT_MS)
     page.screenshot(path=tmp_path / "graph.png")
     expect(page.get_by_text("Join the Dagster newsletter")).to_have_count(0)
     expect(page.get_by_role("dialog")).to_have_count(0)
@@ -225,6 +226,7 @@ def test_automation_page_shows_everything_switched_off(
         "nightly_build",
         "hourly_recovery",
         "hourly_spend",
+        "weekly_canary",
     )
     for name in names:
         expect(page.get_by_text(name, exact=True)).to_be_visible(timeout=WAIT_MS)
