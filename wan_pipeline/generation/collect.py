@@ -201,7 +201,10 @@ class Collector:
             cost_usd=cost,
             cost_source=source,
             discount=answer.discount,
-            completed_at=answer.completed_at or self._ports.clock.now(),
+            # By the provider's clock, which may be behind ours: no task is done before it began.
+            completed_at=max(
+                answer.completed_at or self._ports.clock.now(), submitted.submitted_at
+            ),
             actual_prompt=answer.actual_prompt,
             provider_metadata=answer.metadata_json,
             final_answer=answer.raw,

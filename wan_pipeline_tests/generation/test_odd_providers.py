@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from wan_pipeline.wan.errors import StopReason
+from wan_pipeline.wan.retry import RetryPolicy
 from wan_pipeline_tests.generation.batch_fixture import PRICE, Workbench, make_requests
 from wan_pipeline_tests.wan.scripted_server import Asked, always, reply, scripted
 
@@ -130,3 +131,19 @@ async def test_a_busy_ledger_does_not_lose_a_paid_task(
     assert taken.is_set()
     tasks = {purchase.task_id for purchase in bench.books().purchases.values()}
     assert "paid-1" in tasks
+
+
+async def test_a_provider_whose_clock_is_behind_takes_no_negative_time(tmp_path: Path) -> None:
+    """It says that the task was done long before it was created."""
+    final = {
+        "output": [{"content": [{"type": "image", "url": "http://127.0.0.1:9/1.png"}]}],
+        "metadata": {"completed_at": 1_600_000_000},
+    }
+    async with scripted(Provider(final, "t1")) as server:
+        bench = Workbench(folder=tmp_path, base_url=server.url)
+        bench.retry = RetryPolicy(attempts=1)
+        await bench.buy(make_requests(1))
+        (purchase,) = bench.books().purchases.values()
+    assert purchase.submitted_at is not None
+    assert purchase.completed_at is not None
+    assert purchase.completed_at >= purchase.submitted_at
