@@ -1,41 +1,32 @@
-"""The result side of a batch: polls until a task ends, then fetches and keeps its images."""
+"""The result side of a batch: polls until a task ends, and writes down how it ended."""
 
 from __future__ import annotations
 
-import asyncio
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
+from wan_pipeline.generation.fetching import ImageFetch
 from wan_pipeline.generation.pacing import Pacer
 from wan_pipeline.generation.polling import PollSchedule
 from wan_pipeline.ledger.account import AccountLimits
-from wan_pipeline.ledger.states import ImageState
 from wan_pipeline.wan.answers import ApiError, ErrorKind, TaskAnswer, TaskMissing, TaskState
-from wan_pipeline.wan.errors import (
-    AccountStopError,
-    DamagedImageDownloadError,
-    DownloadError,
-    PollError,
-    StopReason,
-    UrlExpiredError,
-)
+from wan_pipeline.wan.errors import AccountStopError, PollError, StopReason
 
 if TYPE_CHECKING:
     from decimal import Decimal
 
     from wan_pipeline.generation.breaker import Breaker
+    from wan_pipeline.generation.outcomes import Submitted
     from wan_pipeline.generation.pacing import Window
     from wan_pipeline.generation.progress import Tally
     from wan_pipeline.generation.stop import Stop
-    from wan_pipeline.generation.submit import Submitted
     from wan_pipeline.generation.terms import Ports, Terms
-    from wan_pipeline.ledger.records import ImageRecord, PurchaseKey
+    from wan_pipeline.ledger.records import PurchaseKey
 
 __all__ = ["Collector"]
 
 QUERIES = "queries"  # the account's limit on polls
 MISSING_POLLS = 3  # a task that the provider does not know is left to the next run after so many
-DOWNLOADS_AT_ONCE = 8
 CLOCK_JUMP_S = 60.0  # what the date gains on the seconds that passed is no drift
 WRONG_TYPE = "wrong_type"
 
@@ -67,7 +58,7 @@ class Collector:
             clock=ports.clock.monotonic,
             sleep=ports.clock.sleep,
         )
-        self._downloads = asyncio.Semaphore(DOWNLOADS_AT_ONCE)
+        self.images = ImageFetch(ports, tally=tally, stop=stop, polls=self._pacer)
         self._born = ports.clock.now(), ports.clock.monotonic()
 
     async def collect(self, submitted: Submitted) -> bool:
@@ -89,14 +80,7 @@ class Collector:
             await self._failed(submitted, answer)
             return False
         await self._succeeded(submitted, answer)
-        return await self.fetch(submitted.key)
-
-    async def fetch(self, key: PurchaseKey) -> bool:
-        """Fetch the images of a finished task that can still arrive; whether none is missing."""
-        records = self._ports.ledger.images_of(key)
-        arriving = [record for record in records if record.state.may_arrive]
-        kept = await asyncio.gather(*(self._keep(key, record) for record in arriving))
-        return all(kept) and all(record.state is not ImageState.LOST for record in records)
+        return await self.images.fetch(submitted.key)
 
     # --- polling ---
 
@@ -226,77 +210,6 @@ class Collector:
         if answer.cost_usd is not None:
             return answer.cost_usd, "reported"
         return price_usd * len(answer.images), "price_table"
-
-    # --- images ---
-
-    async def _keep(self, key: PurchaseKey, record: ImageRecord) -> bool:
-        ports = self._ports
-        try:
-            async with self._downloads:
-                data = await self._bytes(key, record)
-                file = await asyncio.to_thread(ports.keeper.keep, data)
-        except DownloadError as error:
-            return await self._not_kept(key, record, error)
-        except OSError as error:
-            self._stop.set(StopReason.DISK, str(error))
-            self._tally.problems["image not written to disk"] += 1
-            return False
-        await ports.ledger.image(
-            key,
-            ports.owner,
-            record.image_index,
-            ImageState.STORED,
-            image_id=file.image_id,
-            path=file.path,
-            format=file.format,
-            bytes=file.bytes,
-            width=file.width,
-            height=file.height,
-            problem=None,
-        )
-        self._tally.images += 1
-        return True
-
-    async def _bytes(self, key: PurchaseKey, record: ImageRecord) -> bytes:
-        """Fetch; a URL that is gone is asked for once more, signatures may be renewed."""
-        ports = self._ports
-        try:
-            return await ports.fetcher.fetch(record.url, check=ports.keeper.check)
-        except UrlExpiredError:
-            url = await self._renewed_url(key, record)
-            if url is None or url == record.url:
-                raise
-            return await ports.fetcher.fetch(url, check=ports.keeper.check)
-
-    async def _renewed_url(self, key: PurchaseKey, record: ImageRecord) -> str | None:
-        purchase = self._ports.ledger.purchase(key)
-        if purchase is None or purchase.task_id is None:
-            return None
-        await self._pacer.slot()
-        try:
-            answer = await self._ports.provider.poll(purchase.task_id)
-        except (PollError, AccountStopError):
-            return None
-        if isinstance(answer, TaskMissing) or record.image_index >= len(answer.images):
-            return None
-        return answer.images[record.image_index].url
-
-    async def _not_kept(self, key: PurchaseKey, record: ImageRecord, error: DownloadError) -> bool:
-        """Until its URL must have died an image may still arrive; after that it is lost.
-
-        A host that answers "gone" before that time may be wrong, and asking again is free.
-        """
-        if self._ports.clock.now() >= record.url_expires_at:
-            state = ImageState.LOST
-        elif isinstance(error, DamagedImageDownloadError):
-            state = ImageState.DAMAGED
-        else:
-            state = ImageState.EXPECTED
-        self._tally.problems[f"image {state.value}"] += 1
-        await self._ports.ledger.image(
-            key, self._ports.owner, record.image_index, state, problem=str(error)
-        )
-        return False
 
 
 def _no_image(answer: TaskAnswer) -> ApiError:

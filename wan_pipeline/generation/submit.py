@@ -1,34 +1,25 @@
-"""The create side of a batch: intent, one POST, and what its outcome does to the ledger."""
+"""The create side of a batch: an intent, then one POST. The only caller of the paid call."""
 
 from __future__ import annotations
 
 import asyncio
 from contextlib import contextmanager
-from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 from wan_pipeline.generation.breaker import Breaker
 from wan_pipeline.generation.circuit import Circuit
+from wan_pipeline.generation.forms import BodyForm
+from wan_pipeline.generation.outcomes import Outcomes, Sent, Submitted
 from wan_pipeline.generation.pacing import Pacer
-from wan_pipeline.generation.rescue import RescuedTask
 from wan_pipeline.ledger.account import AccountLimits
-from wan_pipeline.ledger.errors import BudgetExceededError, LedgerUnavailableError
+from wan_pipeline.ledger.errors import BudgetExceededError
 from wan_pipeline.ledger.records import Intention, Purchase, PurchaseKey
-from wan_pipeline.wan.answers import (
-    CreateAccepted,
-    CreateDoubtful,
-    CreateNotSent,
-    CreateRefused,
-    CreateThrottled,
-    TaskAnswer,
-)
+from wan_pipeline.wan.answers import CreateNotSent, CreateRefused, CreateThrottled
 from wan_pipeline.wan.errors import ConfigurationError, StopReason
-from wan_pipeline.wan.profiles import RequestForm
 
 if TYPE_CHECKING:
     from collections.abc import Generator
-    from datetime import datetime
     from decimal import Decimal
 
     from wan_pipeline.generation.circuit import Turn
@@ -37,43 +28,11 @@ if TYPE_CHECKING:
     from wan_pipeline.generation.terms import Ports, Terms
     from wan_pipeline.prompts.request import GenerationRequest
     from wan_pipeline.wan.answers import CreateOutcome
+    from wan_pipeline.wan.profiles import RequestForm
 
-__all__ = ["CREATES", "NotBought", "Submitted", "Submitter"]
+__all__ = ["NotBought", "Submitter"]
 
 CREATES = "creates"  # the account's limit on submissions
-
-LEDGER_WAITS_S = (1.0, 5.0, 15.0, 30.0)  # beside the database's own patience
-OTHER_FORM = {
-    RequestForm.FLAT: RequestForm.WRAPPED,
-    RequestForm.WRAPPED: RequestForm.FLAT,
-}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Submitted:
-    """A purchase with a task at the provider.
-
-    Attributes:
-        key: the purchase.
-        n: images asked for.
-        price_usd: per image, as it stood at the intent.
-        task_id: the provider's task.
-        submitted_at: when the create was accepted.
-        deadline_at: when the task's record and results die.
-        task: the create's answer, if it was this batch's.
-        ours: whether this batch bought it.
-        trips: how often the batch's circuit had been opened before the create.
-    """
-
-    key: PurchaseKey
-    n: int
-    price_usd: Decimal
-    task_id: str
-    submitted_at: datetime
-    deadline_at: datetime
-    task: TaskAnswer | None = None
-    ours: bool = True
-    trips: int = 0
 
 
 class NotBought(Enum):
@@ -103,18 +62,19 @@ class Submitter:
             clock=ports.clock.monotonic,
             sleep=ports.clock.sleep,
         )
-        self._memory = f"form:{terms.profile}:{terms.base_url}"
-        remembered = ports.ledger.recall(self._memory)
-        self._form = terms.form
-        if self._form is RequestForm.AUTO:
-            self._form = RequestForm(remembered) if remembered else terms.first_form
         self._circuit = Circuit(pacer, terms, tally=tally, stop=stop)
         self.breaker = Breaker(
             pacer, self._circuit, terms, tally=tally, stop=stop, clock=ports.clock
         )
+        self._form = BodyForm(ports.ledger, terms)
+        self._outcomes = Outcomes(ports, terms, breaker=self.breaker, form=self._form, stop=stop)
         self._sending: set[asyncio.Task[Submitted | Purchase | NotBought]] = set()
         self._committed: set[asyncio.Task[Any]] = set()  # between their intent and its outcome
-        self.understood = False  # one create of this batch was accepted: its form is right
+
+    @property
+    def understood(self) -> bool:
+        """Whether a create of this batch was accepted."""
+        return self._form.understood
 
     async def submit(self, request: GenerationRequest) -> Submitted | Purchase | NotBought:
         """Buy a request, unless somebody did.
@@ -147,23 +107,26 @@ class Submitter:
             await asyncio.wait(set(self._sending))
 
     async def _submit(self, request: GenerationRequest) -> Submitted | Purchase | NotBought:
-        forms = [self._form]  # the last one is sent; more than one were refused
+        form, is_first = self._form.current, True
         while not self._stop:
             async with self._circuit.turn() as turn:
                 if turn is None:
                     break
                 with self._uninterrupted():
-                    standing = await self._intend(request, forms[-1])
+                    standing = await self._intend(request, form)
                     if standing is None:
                         break
                     if isinstance(standing, Purchase):
                         return standing
-                    outcome = await self._create(request, standing, forms[-1], turn)
+                    outcome = await self._create(request, standing, form, turn)
                     if outcome is None:
                         continue
-                    other_follows = len(forms) == 1 and self._form_may_be_wrong(outcome)
-                    submitted = await self._record(
-                        standing, request, forms[-1], outcome, turn, other_follows=other_follows
+                    other = self._form.other(form, outcome) if is_first else None
+                    sent = Sent(
+                        key=standing, n=request.n, price_usd=self._price(), form=form, turn=turn
+                    )
+                    submitted = await self._outcomes.record(
+                        sent, outcome, other_follows=other is not None
                     )
             if submitted is not None:
                 return submitted
@@ -171,9 +134,9 @@ class Submitter:
                 continue
             if isinstance(outcome, CreateRefused) and outcome.stop is not None:
                 break
-            if not other_follows:
+            if other is None:
                 return NotBought.RECORDED
-            forms.append(OTHER_FORM[forms[0]])
+            form, is_first = other, False
         return NotBought.LEFT
 
     @contextmanager
@@ -237,121 +200,3 @@ class Submitter:
         if not isinstance(outcome, CreateNotSent):
             self._tally.created += 1
         return outcome
-
-    async def _record(
-        self,
-        key: PurchaseKey,
-        request: GenerationRequest,
-        form: RequestForm,
-        outcome: CreateOutcome,
-        turn: Turn,
-        *,
-        other_follows: bool,
-    ) -> Submitted | None:
-        """Make the outcome durable and draw the batch's conclusions from it."""
-        ledger, owner = self._ports.ledger, self._ports.owner
-        match outcome:
-            case CreateAccepted(task=task):
-                deadline = await self._keep_task(key, task.task_id)
-                await self._learn(form, turn)
-                if deadline is None:
-                    return None
-                return Submitted(
-                    key=key,
-                    n=request.n,
-                    price_usd=self._price(),
-                    task_id=task.task_id,
-                    submitted_at=self._ports.clock.now(),
-                    deadline_at=deadline,
-                    task=task,
-                    trips=turn.trips,
-                )
-            case CreateThrottled():
-                await ledger.not_sent(key, owner, "429: over the rate limit")
-                await self.breaker.throttled(outcome.retry_after_s)
-            case CreateNotSent(reason=reason):
-                await ledger.not_sent(key, owner, reason)
-                await self.breaker.unreached(reason)
-            case CreateDoubtful(reason=reason, answer=answer):
-                await ledger.unknown(key, owner, reason, answer=answer)
-                await self.breaker.doubted(reason, turn)
-            case CreateRefused(error=error, stop=stop):
-                if stop is not None:
-                    await ledger.not_sent(key, owner, str(error))
-                    self._stop.set(stop, str(error))
-                elif other_follows:
-                    # Not refused yet: should we die now, the next run has both tries again.
-                    reason = f"refused in form {form}, the other one is tried: {error}"
-                    await ledger.not_sent(key, owner, reason)
-                    self.breaker.refused(error)
-                else:
-                    await ledger.refused(
-                        key, owner, code=error.code, message=error.message, kind=error.kind
-                    )
-                    self.breaker.refused(error)
-        return None
-
-    async def _keep_task(self, key: PurchaseKey, task_id: str) -> datetime | None:
-        """Make a paid task's id durable; while the ledger cannot be written, in the rescue file."""
-        ledger, waits = self._ports.ledger, iter(LEDGER_WAITS_S)
-        rescued: RescuedTask | None = None
-        while True:
-            try:
-                deadline = await ledger.submitted(
-                    key,
-                    self._ports.owner,
-                    task_id=task_id,
-                    lifetime_s=self._terms.result_lifetime_s,
-                )
-            except LedgerUnavailableError as error:
-                if rescued is None:
-                    self._stop.set(StopReason.DISK, str(error))
-                    rescued = self._rescue(key, task_id, error)
-                wait = next(waits, None)
-                if wait is None:
-                    raise
-                await self._ports.clock.sleep(wait)
-            except asyncio.CancelledError as error:
-                # The change is queued, but whether it succeeds nobody would hear any more.
-                if rescued is None:
-                    self._rescue(key, task_id, error)
-                raise
-            else:
-                if rescued is not None:
-                    self._ports.rescue.forget(rescued)
-                return deadline
-
-    def _rescue(self, key: PurchaseKey, task_id: str, error: BaseException) -> RescuedTask:
-        task = RescuedTask(request_id=key.request_id, task_id=task_id, series=self._terms.series)
-        try:
-            self._ports.rescue.note(task)
-        except OSError as full:
-            raise LedgerUnavailableError(
-                f"request {key.request_id} is task {task_id} at the provider, and that could be"
-                f" written down neither in the ledger ({_told(error)}) nor beside it ({full}). Keep"
-                f" this line: the task is paid; `wan ledger adopt {key.request_id} {task_id}`"
-                " enters it"
-            ) from error
-        return task
-
-    async def _learn(self, form: RequestForm, turn: Turn) -> None:
-        """An accepted create ends every streak and proves its form."""
-        await self.breaker.accepted(turn)
-        if not self.understood:
-            self.understood = True
-            self._form = form
-            if self._terms.form is RequestForm.AUTO:
-                await self._ports.ledger.remember(self._memory, form.value)
-
-    def _form_may_be_wrong(self, outcome: CreateOutcome) -> bool:
-        """Whether the body's other layout is worth a try: none is proven, and we may choose."""
-        return (
-            self._terms.form is RequestForm.AUTO
-            and not self.understood
-            and isinstance(outcome, CreateRefused)
-            and outcome.form_suspect
-        )
-
-
-def _told(error: BaseException) -> str:
-    return str(error) or "it did not answer before the run was cancelled"

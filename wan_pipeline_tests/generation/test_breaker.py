@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from wan_pipeline.emulator.plan import EmulatorPlan, Fault, FaultKind
-from wan_pipeline.generation.submit import NotBought, Submitted
+from wan_pipeline.generation.outcomes import Submitted
+from wan_pipeline.generation.submit import NotBought
 from wan_pipeline.ledger.account import AccountLimits
 from wan_pipeline.wan.answers import (
     ApiError,

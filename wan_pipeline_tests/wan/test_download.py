@@ -19,8 +19,8 @@ from wan_pipeline.wan.errors import (
     UrlExpiredError,
 )
 from wan_pipeline.wan.retry import DamagedBodyError, RetryPolicy
+from wan_pipeline_tests.wan.client_fixture import Naps, bomb, drip, flood
 from wan_pipeline_tests.wan.scripted_server import Asked, always, in_turn, reply, scripted
-from wan_pipeline_tests.wan.test_client import Naps, bomb, drip, flood
 
 if TYPE_CHECKING:
     import asyncio

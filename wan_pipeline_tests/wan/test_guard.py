@@ -13,8 +13,8 @@ from wan_pipeline.wan.download import Downloader
 from wan_pipeline.wan.errors import DownloadError, ForbiddenUrlError
 from wan_pipeline.wan.guard import PublicAddressTransport, is_loopback_url, is_public_address
 from wan_pipeline.wan.retry import RetryPolicy
+from wan_pipeline_tests.wan.client_fixture import Naps
 from wan_pipeline_tests.wan.scripted_server import always, reply, scripted
-from wan_pipeline_tests.wan.test_client import Naps
 
 PRIVATE = [
     "127.0.0.1",

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wan_pipeline.wan.retry import RetryPolicy, TransientError, read_retry_after
-from wan_pipeline_tests.wan.test_client import Naps
+from wan_pipeline_tests.wan.client_fixture import Naps
 
 NOW = datetime(2026, 11, 22, 7, 28, tzinfo=UTC)
 

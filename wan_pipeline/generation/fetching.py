@@ -1,0 +1,122 @@
+"""The images of a finished task: fetched while their URLs live, verified, and kept."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from wan_pipeline.ledger.states import ImageState
+from wan_pipeline.wan.answers import TaskMissing
+from wan_pipeline.wan.errors import (
+    AccountStopError,
+    DamagedImageDownloadError,
+    DownloadError,
+    PollError,
+    StopReason,
+    UrlExpiredError,
+)
+
+if TYPE_CHECKING:
+    from wan_pipeline.generation.pacing import Pacer
+    from wan_pipeline.generation.progress import Tally
+    from wan_pipeline.generation.stop import Stop
+    from wan_pipeline.generation.terms import Ports
+    from wan_pipeline.ledger.records import ImageRecord, PurchaseKey
+
+__all__ = ["ImageFetch"]
+
+DOWNLOADS_AT_ONCE = 8
+
+
+class ImageFetch:
+    """Fetches and keeps images.
+
+    Args:
+        ports: what the batch works through.
+        tally: told what arrived and what did not.
+        stop: set when the disk refuses.
+        polls: the pace of polls, for a URL that has to be asked for once more.
+    """
+
+    def __init__(self, ports: Ports, *, tally: Tally, stop: Stop, polls: Pacer) -> None:
+        self._ports = ports
+        self._tally = tally
+        self._stop = stop
+        self._polls = polls
+        self._downloads = asyncio.Semaphore(DOWNLOADS_AT_ONCE)
+
+    async def fetch(self, key: PurchaseKey) -> bool:
+        """Fetch the images of a finished task that can still arrive; whether none is missing."""
+        records = self._ports.ledger.images_of(key)
+        arriving = [record for record in records if record.state.may_arrive]
+        kept = await asyncio.gather(*(self._keep(key, record) for record in arriving))
+        return all(kept) and all(record.state is not ImageState.LOST for record in records)
+
+    async def _keep(self, key: PurchaseKey, record: ImageRecord) -> bool:
+        ports = self._ports
+        try:
+            async with self._downloads:
+                data = await self._bytes(key, record)
+                file = await asyncio.to_thread(ports.keeper.keep, data)
+        except DownloadError as error:
+            return await self._not_kept(key, record, error)
+        except OSError as error:
+            self._stop.set(StopReason.DISK, str(error))
+            self._tally.problems["image not written to disk"] += 1
+            return False
+        await ports.ledger.image(
+            key,
+            ports.owner,
+            record.image_index,
+            ImageState.STORED,
+            image_id=file.image_id,
+            path=file.path,
+            format=file.format,
+            bytes=file.bytes,
+            width=file.width,
+            height=file.height,
+            problem=None,
+        )
+        self._tally.images += 1
+        return True
+
+    async def _bytes(self, key: PurchaseKey, record: ImageRecord) -> bytes:
+        """Fetch; a URL that is gone is asked for once more, signatures may be renewed."""
+        ports = self._ports
+        try:
+            return await ports.fetcher.fetch(record.url, check=ports.keeper.check)
+        except UrlExpiredError:
+            url = await self._renewed_url(key, record)
+            if url is None or url == record.url:
+                raise
+            return await ports.fetcher.fetch(url, check=ports.keeper.check)
+
+    async def _renewed_url(self, key: PurchaseKey, record: ImageRecord) -> str | None:
+        purchase = self._ports.ledger.purchase(key)
+        if purchase is None or purchase.task_id is None:
+            return None
+        await self._polls.slot()
+        try:
+            answer = await self._ports.provider.poll(purchase.task_id)
+        except (PollError, AccountStopError):
+            return None
+        if isinstance(answer, TaskMissing) or record.image_index >= len(answer.images):
+            return None
+        return answer.images[record.image_index].url
+
+    async def _not_kept(self, key: PurchaseKey, record: ImageRecord, error: DownloadError) -> bool:
+        """Until its URL must have died an image may still arrive; after that it is lost.
+
+        A host that answers "gone" before that time may be wrong, and asking again is free.
+        """
+        if self._ports.clock.now() >= record.url_expires_at:
+            state = ImageState.LOST
+        elif isinstance(error, DamagedImageDownloadError):
+            state = ImageState.DAMAGED
+        else:
+            state = ImageState.EXPECTED
+        self._tally.problems[f"image {state.value}"] += 1
+        await self._ports.ledger.image(
+            key, self._ports.owner, record.image_index, state, problem=str(error)
+        )
+        return False
