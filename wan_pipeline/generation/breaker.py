@@ -69,14 +69,20 @@ class Breaker:
         if self._throttled_since is None:
             self._throttled_since = now
         if now - self._throttled_since > self._terms.throttle_patience_s:
-            self._stop.set(StopReason.THROTTLED, "no create was accepted for too long")
+            self._stop.set(
+                StopReason.THROTTLED,
+                f"no create was accepted for {self._terms.throttle_patience_s:g} s",
+            )
         await self._pause(retry_after_s)
 
     async def unreached(self, reason: str) -> None:
         """No connection: everyone pauses; the end after some in a row."""
         self._unsent += 1
         if self._unsent >= self._terms.unsent_in_a_row:
-            self._stop.set(StopReason.UNREACHABLE, reason)
+            self._stop.set(
+                StopReason.UNREACHABLE,
+                f"{self._unsent} creates in a row found no connection: {reason}",
+            )
         await self._pause(None)
 
     async def doubted(self, reason: str, turn: Turn) -> None:

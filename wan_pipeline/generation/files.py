@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from wan_pipeline.generation.terms import Ports
     from wan_pipeline.ledger.records import ImageRecord
 
-__all__ = ["reopen_broken", "restore_found"]
+__all__ = ["purchase_of", "reopen_broken", "restore_found"]
 
 
 async def reopen_broken(
@@ -45,7 +45,7 @@ async def reopen_broken(
         record
         for records in images.values()
         for record in records
-        if record.state is ImageState.STORED and _key(record) not in but
+        if record.state is ImageState.STORED and purchase_of(record) not in but
     ]
     problems = await asyncio.to_thread(lambda: [ports.keeper.problem_of(each) for each in stored])
     keys: dict[PurchaseKey, None] = {}
@@ -53,11 +53,11 @@ async def reopen_broken(
         if problem is None:
             continue
         try:
-            await ports.ledger.reopen(_key(record), ports.owner, record.image_index, problem)
+            await ports.ledger.reopen(purchase_of(record), ports.owner, record.image_index, problem)
         except TransitionError:
             continue
         tally.problems[f"fetched again: {problem}"] += 1
-        keys[_key(record)] = None
+        keys[purchase_of(record)] = None
     return list(keys)
 
 
@@ -78,9 +78,9 @@ async def restore_found(ports: Ports, images: Mapping[str, Sequence[ImageRecord]
     for record, problem in zip(lost, problems, strict=True):
         if problem is None:
             with suppress(TransitionError):  # somebody else restored it, or fetches a sibling
-                await ports.ledger.restore(_key(record), ports.owner, record.image_index)
+                await ports.ledger.restore(purchase_of(record), ports.owner, record.image_index)
 
 
-def _key(record: ImageRecord) -> PurchaseKey:
+def purchase_of(record: ImageRecord) -> PurchaseKey:
     """The purchase that an image belongs to."""
     return PurchaseKey(profile=record.profile, request_id=record.request_id, attempt=record.attempt)

@@ -16,11 +16,12 @@ from wan_pipeline.prompts.matrix.count import MatrixCount
 from wan_pipeline.prompts.plan_table import request_columns
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Mapping
     from pathlib import Path
 
     from wan_pipeline.ledger.ledger import Ledger
     from wan_pipeline.ledger.reading import LedgerReader
+    from wan_pipeline.ledger.records import Purchase
     from wan_pipeline.prompts.plan_table import RequestTableSummary
     from wan_pipeline.prompts.request import GenerationRequest
 
@@ -175,21 +176,8 @@ def make_plan(summary: RequestTableSummary, *, standing: Standing, **facts: Any)
 def standing_of(requests_path: Path, ledger: Ledger) -> Standing:
     """How far a set's requests are now: one column of the request table and the ledger."""
     wanted = _images_per_request(requests_path)
-    purchases = ledger.purchases(wanted)
-    shown, lost = shown_of(ledger, wanted), ledger.lost_images(wanted)
-    counts: Counter[str] = Counter()
-    for request_id, n in wanted.items():
-        purchase = purchases.get(request_id)
-        stored = len(shown[request_id].images) if request_id in shown else 0
-        counts["images_stored"] += stored
-        state = purchase.state if purchase else PurchaseState.PLANNED
-        place = _place(state, lost=request_id in lost)
-        counts[place] += 1
-        if place == "to_buy":
-            counts["images_to_buy"] += n
-        if place == "stored":
-            counts["images_short"] += max(n - stored, 0)
-    return Standing(**counts)
+    stored = {each: len(shown.images) for each, shown in shown_of(ledger, wanted).items()}
+    return _counted(wanted, ledger.purchases(wanted), stored, ledger.lost_images(wanted))
 
 
 def standing_in(
@@ -197,20 +185,16 @@ def standing_in(
 ) -> Standing:
     """How far a series of reproductions has come with some requests; the dataset is left aside."""
     wanted = {request.request_id: request.n for request in requests}
-    purchases = ledger.purchases(wanted, series=series)
-    images = ledger.images(wanted, series=series)
-    lost = ledger.lost_images(wanted, series=series)
-    counts: Counter[str] = Counter()
-    for request_id, n in wanted.items():
-        purchase = purchases.get(request_id)
-        records = images.get(request_id, [])
-        counts["images_stored"] += sum(each.state is ImageState.STORED for each in records)
-        state = purchase.state if purchase else PurchaseState.PLANNED
-        place = _place(state, lost=request_id in lost)
-        counts[place] += 1
-        if place == "to_buy":
-            counts["images_to_buy"] += n
-    return Standing(**counts)
+    stored = {
+        request_id: sum(each.state is ImageState.STORED for each in records)
+        for request_id, records in ledger.images(wanted, series=series).items()
+    }
+    return _counted(
+        wanted,
+        ledger.purchases(wanted, series=series),
+        stored,
+        ledger.lost_images(wanted, series=series),
+    )
 
 
 def unfinished_of(requests_path: Path, ledger: Ledger) -> list[UnfinishedRequest]:
@@ -246,6 +230,34 @@ _WAITING = {
     PurchaseState.SUBMITTED: "at the provider; the next run fetches it",
     PurchaseState.SUCCEEDED: "paid and done at the provider; the next run fetches its images",
 }
+
+
+def _counted(
+    wanted: Mapping[str, int],
+    purchases: Mapping[str, Purchase],
+    stored: Mapping[str, int],
+    lost: Collection[str],
+) -> Standing:
+    """Each request in its place.
+
+    Args:
+        wanted: images asked for, by request.
+        purchases: what stands of them.
+        stored: images on disk, by request.
+        lost: requests with an image that can no longer arrive.
+    """
+    counts: Counter[str] = Counter()
+    for request_id, n in wanted.items():
+        purchase, found = purchases.get(request_id), stored.get(request_id, 0)
+        state = purchase.state if purchase else PurchaseState.PLANNED
+        place = _place(state, lost=request_id in lost)
+        counts[place] += 1
+        counts["images_stored"] += found
+        if place == "to_buy":
+            counts["images_to_buy"] += n
+        if place == "stored":
+            counts["images_short"] += max(n - found, 0)
+    return Standing(**counts)
 
 
 def _images_per_request(requests_path: Path) -> dict[str, int]:

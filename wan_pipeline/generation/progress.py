@@ -72,7 +72,7 @@ class BatchReport:
     Attributes:
         tally: its counts.
         stop: why submitting stopped early, if it did.
-        stop_detail: what the provider said then.
+        stop_detail: what happened then, in the provider's words where it spoke.
         left: requests that were not bought because of the stop.
         left_cost_usd: what they would cost.
     """

@@ -14,10 +14,10 @@ from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from wan_pipeline.generation.files import purchase_of
 from wan_pipeline.ledger.changes import reopen_image
 from wan_pipeline.ledger.decisions import Decision, adopt
 from wan_pipeline.ledger.errors import DecisionError, TransitionError
-from wan_pipeline.ledger.records import PurchaseKey
 from wan_pipeline.ledger.states import ImageState
 
 if TYPE_CHECKING:
@@ -181,14 +181,11 @@ def reopen_files(ledger: Ledger, broken: Iterable[BrokenFile], *, owner: Owner) 
     reopened: list[BrokenFile] = []
     for each in broken:
         record = each.record
-        key = PurchaseKey(
-            profile=record.profile, request_id=record.request_id, attempt=record.attempt
-        )
         try:
             ledger.apply_now(
                 partial(
                     reopen_image,
-                    key=key,
+                    key=purchase_of(record),
                     image_index=record.image_index,
                     owner=owner,
                     now=ledger.now(),

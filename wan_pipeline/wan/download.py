@@ -28,6 +28,7 @@ __all__ = ["Downloader"]
 
 MAX_REDIRECTS = 5
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
+_ASK = "Ask the provider for a direct URL of the image, by http or https"
 GONE = frozenset({401, 403, 404, 410})  # a signed URL answers 403 when it has expired
 
 
@@ -38,7 +39,11 @@ class Downloader:
     Attributes:
         allow_private: whether private and loopback addresses may be fetched; only for a
             provider that itself is on loopback.
+        timeouts: bounds of each exchange.
+        retry: bounds of all attempts at one image.
         max_bytes: longest image accepted.
+        connections: sockets held open at most.
+        sleep: waits between attempts; a test passes its own.
     """
 
     allow_private: bool
@@ -114,14 +119,18 @@ class Downloader:
             raise TransientError(f"{type(error).__name__}: {error}") from error
         # Among them: no URL at all, and host names that the encoding for the DNS refuses.
         except (httpx.InvalidURL, UnicodeError) as error:
-            raise ForbiddenUrlError(f"the result's URL is not valid: {error}") from error
+            raise ForbiddenUrlError(f"the result's URL is not valid: {error}. {_ASK}") from error
 
     async def _follow(self, url: httpx.URL) -> bytes:
         for _ in range(MAX_REDIRECTS + 1):
             if url.scheme not in ("http", "https") or not url.host:
-                raise ForbiddenUrlError(f"a result URL of scheme {url.scheme!r} is not fetched")
+                raise ForbiddenUrlError(
+                    f"a result URL of scheme {url.scheme!r} is not fetched. {_ASK}"
+                )
             if url.port is not None and not 0 < url.port <= LAST_PORT:
-                raise ForbiddenUrlError(f"a result URL with the port {url.port} is not fetched")
+                raise ForbiddenUrlError(
+                    f"a result URL with the port {url.port} is not fetched. {_ASK}"
+                )
             if url.userinfo:
                 url = url.copy_with(userinfo=b"")
             async with self._client.stream("GET", url) as response:
@@ -129,12 +138,17 @@ class Downloader:
                     url = url.join(response.headers["location"])
                     continue
                 return await self._read(response)
-        raise ForbiddenUrlError(f"the result's URL redirects more than {MAX_REDIRECTS} times")
+        raise ForbiddenUrlError(
+            f"the result's URL redirects more than {MAX_REDIRECTS} times. {_ASK}"
+        )
 
     async def _read(self, response: httpx.Response) -> bytes:
         status = response.status_code
         if status in GONE:
-            raise UrlExpiredError(f"the result's URL answers {status}: it has expired")
+            raise UrlExpiredError(
+                f"the result's URL answers {status}: it has expired. Run again: while the provider"
+                " keeps the task it is asked for a new one"
+            )
         if status != 200:
             raise TransientError(
                 f"status {status}",
@@ -147,5 +161,8 @@ class Downloader:
         async for chunk in response.aiter_raw():
             data += chunk
             if len(data) > self.max_bytes:
-                raise ForbiddenUrlError(f"the result is longer than {self.max_bytes} bytes")
+                raise ForbiddenUrlError(
+                    f"the result is longer than {self.max_bytes} bytes, which no image of this"
+                    f" model is. {_ASK}"
+                )
         return bytes(data)

@@ -33,7 +33,7 @@ __all__ = [
 
 
 class StopReason(StrEnum):
-    """Why a batch stops submitting at once and burns no row."""
+    """Why a batch stops submitting; what is not bought by then stays to be bought."""
 
     NO_CREDIT = "no_credit"
     BAD_KEY = "bad_key"
@@ -50,7 +50,7 @@ class StopReason(StrEnum):
 
     @property
     def remedy(self) -> str:
-        """What a person does about it."""
+        """What a person does about it, as the end of a sentence."""
         return _REMEDIES[self]
 
 

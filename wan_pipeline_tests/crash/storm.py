@@ -58,6 +58,7 @@ ON: dict[Step, tuple[FaultKind, ...]] = {
 }
 KILLS = (1, 3)  # in one round
 LONGEST_S = 0.5  # a batch takes about so long
+PAUSE_S = 1.0  # of the breaker; hundredths of that on the batch's clock
 FOREVER_S = 1e9  # result URLs outlive a round on the slowest machine
 
 
@@ -112,7 +113,12 @@ class Storm:
             folder=self._folder / f"round-{number}",
             emulator=emulator,
             requests=_requests(random_, f"storm {self._seed}/{number}"),
-            terms={"caps": caps, "form": RequestForm.AUTO, "limits": _limits(random_)},
+            terms={
+                "caps": caps,
+                "form": RequestForm.AUTO,
+                "limits": _limits(random_),
+                "breaker_pause_s": PAUSE_S,
+            },
         )
         case.data.mkdir(parents=True)
         broken: list[str] = []

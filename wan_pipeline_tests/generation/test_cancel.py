@@ -8,7 +8,7 @@ import signal
 import sqlite3
 from contextlib import closing
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
@@ -118,6 +118,13 @@ async def test_paid_task_is_kept_when_the_ledger_is_locked_at_the_end_of_the_gra
     monkeypatch.setattr(database, "BUSY_TIMEOUT_MS", 2000)
     # It cannot even sign off, so its next run waits until its lease has expired.
     monkeypatch.setattr(ledger, "LEASE", timedelta(seconds=5))
+    submitted, queued = ledger.Ledger.submitted, asyncio.Event()
+
+    async def told(self: ledger.Ledger, *args: Any, **kwargs: Any) -> Any:
+        queued.set()  # whoever waits for it goes on when this coroutine waits for the lock
+        return await submitted(self, *args, **kwargs)
+
+    monkeypatch.setattr(ledger.Ledger, "submitted", told)
     gate, request = Gate(emulator.base_url), make_request("slow")
     async with scripted(gate) as server:
         bench = Workbench(folder=tmp_path, base_url=server.url)
@@ -127,9 +134,7 @@ async def test_paid_task_is_kept_when_the_ledger_is_locked_at_the_end_of_the_gra
             other.execute("BEGIN IMMEDIATE")
             gate.opened.set()
             async with asyncio.timeout(20):
-                while not emulator.tasks():  # noqa: ASYNC110  it has no event for us
-                    await asyncio.sleep(0.01)
-            await asyncio.sleep(0.3)  # the answer is here, its id waits for the lock
+                await queued.wait()  # the answer is here, its id waits for the lock
             buying.cancel()
             (ended,) = await asyncio.gather(buying, return_exceptions=True)
         assert isinstance(ended, asyncio.CancelledError | LedgerUnavailableError)
