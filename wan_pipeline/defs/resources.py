@@ -17,6 +17,7 @@ from pydantic import Field
 from wan_pipeline import __version__
 from wan_pipeline.dataset.keeper import ImageKeeper
 from wan_pipeline.dataset.store import ImageStore
+from wan_pipeline.defs.dead_runs import tag_with_process
 from wan_pipeline.emulator.launcher import ensure_emulator
 from wan_pipeline.emulator.plan import EmulatorPlan
 from wan_pipeline.generation.batch import recover, run_batch
@@ -104,6 +105,11 @@ class WanResource(dg.ConfigurableResource):
     canary_sample: int = Field(4, description=_said("canary_sample"))
     emulator_speed_up: float | None = Field(None, description=_said("emulator_speed_up"))
     emulator_plan: str | None = Field(None, description=_said("emulator_plan"))
+
+    def setup_for_execution(self, context: dg.InitResourceContext) -> None:
+        """A run begins, whoever started it; see `defs.dead_runs`."""
+        if context.run is not None and context.instance is not None:
+            tag_with_process(context.instance, context.run)
 
     @classmethod
     def from_settings(cls, settings: Settings) -> Self:
