@@ -17,7 +17,7 @@ from wan_pipeline.ledger import schema
 from wan_pipeline.ledger.errors import LedgerUnavailableError, LedgerVersionError
 from wan_pipeline.ledger.migrations import migrate
 
-__all__ = ["insert_if_absent", "open_database"]
+__all__ = ["open_database", "shown"]
 
 BUSY_TIMEOUT_MS = 30_000  # for a lock that another process has
 # A writer that stands still so long in a transaction was stopped, or its machine is gone. Shorter
@@ -77,23 +77,6 @@ def shown(where: Path | str) -> str:
         return sa.make_url(where).set(query={}).render_as_string(hide_password=True)
     except (ArgumentError, ValueError):  # the latter for a port that is no number
         return "of WAN_LEDGER_URL"
-
-
-def insert_if_absent(connection: sa.Connection, table: sa.Table, **values: Any) -> None:
-    """Insert a row unless its primary key is taken."""
-    insert = dialect_insert(connection, table).values(**values)
-    connection.execute(insert.on_conflict_do_nothing())
-
-
-def dialect_insert(connection: sa.Connection, table: sa.Table) -> Any:
-    """An insert that knows ON CONFLICT, which both databases have and SQLAlchemy's own has not."""
-    if connection.dialect.name == "sqlite":
-        from sqlalchemy.dialects import sqlite  # noqa: PLC0415  only one of the two is needed
-
-        return sqlite.insert(table)
-    from sqlalchemy.dialects import postgresql  # noqa: PLC0415
-
-    return postgresql.insert(table)
 
 
 def _remedy(where: Path | str) -> str:

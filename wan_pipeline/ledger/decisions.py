@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING
 import sqlalchemy as sa
 
 from wan_pipeline.ledger import schema
-from wan_pipeline.ledger.changes import holder_of_task, latest, move, row_of
 from wan_pipeline.ledger.errors import DecisionError
+from wan_pipeline.ledger.leases import owner_works
+from wan_pipeline.ledger.moves import move
 from wan_pipeline.ledger.records import PurchaseKey
-from wan_pipeline.ledger.recovery import OWNER_COLUMNS, owner_alive
+from wan_pipeline.ledger.rows import holder_of_task, latest, row_of
 from wan_pipeline.ledger.series import is_reproduction
 from wan_pipeline.ledger.states import PurchaseState
 
@@ -225,12 +226,7 @@ def _decidable(
 
 def _refuse_while_working(tx: Transaction, purchase: Purchase, now: datetime) -> None:
     """A create of a live run may still be answered, and would find its purchase given away."""
-    row = tx.connection.execute(
-        sa.select(schema.owners.c.owner_id, schema.owners.c.run_id, *OWNER_COLUMNS).where(
-            schema.owners.c.owner_id == purchase.owner_id
-        )
-    ).one_or_none()
-    if row is not None and owner_alive(row, now):
+    if owner_works(tx.connection, purchase.owner_id, now):
         raise DecisionError(
             f"run {purchase.run_id}, which sent request {purchase.request_id}, is still at work."
             " Wait until it ends, then decide; nothing was changed"
