@@ -18,9 +18,10 @@ from wan_pipeline.ledger.errors import DecisionError
 from wan_pipeline.ledger.leases import owner_works
 from wan_pipeline.ledger.moves import move
 from wan_pipeline.ledger.records import PurchaseKey
-from wan_pipeline.ledger.rows import holder_of_task, latest, row_of
+from wan_pipeline.ledger.rows import holder_of_task, insert_purchase, row_of
 from wan_pipeline.ledger.series import is_reproduction
 from wan_pipeline.ledger.states import PurchaseState
+from wan_pipeline.ledger.undecided import ADOPTABLE, DOUBTFUL, standing_decidable
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -69,8 +70,7 @@ def adopt(
     Raises:
         DecisionError: it is neither unknown nor written off, or the task is another request's.
     """
-    allowed = (PurchaseState.UNKNOWN, PurchaseState.WRITTEN_OFF)
-    purchase = _decidable(tx, profile, decision, allowed=allowed)
+    purchase = standing_decidable(tx, profile, decision.request_id, decision.series, ADOPTABLE)
     holder = holder_of_task(tx.connection, profile, task_id)
     if holder is not None:
         raise DecisionError(
@@ -105,7 +105,7 @@ def release(tx: Transaction, profile: str, decision: Decision, *, now: datetime)
     Raises:
         DecisionError: it is not unknown, or the run that bought it still works.
     """
-    purchase = _decidable(tx, profile, decision, allowed=(PurchaseState.UNKNOWN,))
+    purchase = standing_decidable(tx, profile, decision.request_id, decision.series, DOUBTFUL)
     _refuse_while_working(tx, purchase, now)
     move(
         tx,
@@ -127,22 +127,19 @@ def _plan_fresh_attempt(
 ) -> None:
     """A row for the attempt that the next run makes in a released one's stead."""
     fresh = _following(purchase.key)
-    tx.connection.execute(
-        sa.insert(schema.purchases).values(
-            profile=fresh.profile,
-            request_id=fresh.request_id,
-            attempt=fresh.attempt,
-            state=PurchaseState.PLANNED.value,
-            request=purchase.request,
-            n=purchase.n,
-            bought_by_set=purchase.bought_by_set,
-            run_id=purchase.run_id,
-            code_version=purchase.code_version,
-            dialect=purchase.dialect,
-            price_usd=purchase.price_usd,
-            reserved_usd=ZERO,
-            created_at=now,
-        )
+    insert_purchase(
+        tx,
+        fresh,
+        state=PurchaseState.PLANNED.value,
+        request=purchase.request,
+        n=purchase.n,
+        bought_by_set=purchase.bought_by_set,
+        run_id=purchase.run_id,
+        code_version=purchase.code_version,
+        dialect=purchase.dialect,
+        price_usd=purchase.price_usd,
+        reserved_usd=ZERO,
+        created_at=now,
     )
     tx.append_event(
         fresh,
@@ -160,7 +157,7 @@ def write_off(tx: Transaction, profile: str, decision: Decision, *, now: datetim
     Raises:
         DecisionError: it is not unknown, or the run that bought it still works.
     """
-    purchase = _decidable(tx, profile, decision, allowed=(PurchaseState.UNKNOWN,))
+    purchase = standing_decidable(tx, profile, decision.request_id, decision.series, DOUBTFUL)
     _refuse_while_working(tx, purchase, now)
     move(
         tx,
@@ -204,24 +201,6 @@ def withdraw_fresh_attempt(tx: Transaction, key: PurchaseKey, *, now: datetime) 
 
 def _following(key: PurchaseKey) -> PurchaseKey:
     return PurchaseKey(profile=key.profile, request_id=key.request_id, attempt=key.attempt + 1)
-
-
-def _decidable(
-    tx: Transaction, profile: str, decision: Decision, *, allowed: tuple[PurchaseState, ...]
-) -> Purchase:
-    purchase = latest(tx.connection, profile, decision.request_id, decision.series)
-    if purchase is None:
-        raise DecisionError(
-            f"the ledger of profile {profile} knows no request {decision.request_id};"
-            " `wan ledger show --state unknown` lists those that need a decision"
-        )
-    if purchase.state not in allowed:
-        raise DecisionError(
-            f"request {decision.request_id} is {purchase.state.value}, and only a request that is"
-            f" {' or '.join(state.value for state in allowed)} can be decided this way. Nothing was"
-            " changed; `wan ledger show --state unknown` lists what needs a decision"
-        )
-    return purchase
 
 
 def _refuse_while_working(tx: Transaction, purchase: Purchase, now: datetime) -> None:
