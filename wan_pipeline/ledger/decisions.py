@@ -177,12 +177,13 @@ def write_off(tx: Transaction, profile: str, decision: Decision, *, now: datetim
 def withdraw_fresh_attempt(tx: Transaction, key: PurchaseKey, *, now: datetime) -> None:
     """A released create was answered after all: the attempt in its stead is not to be made.
 
-    It never was intended, so its row can go; both decisions stay in the history. An attempt that is
-    on its way already stays, and is paid for: the person's word was acted upon. In a reproduction's
-    stead nothing was planned.
+    Nothing of it is at the provider, so its row can go; both decisions stay in the history. An
+    attempt that is on its way already stays, and is paid for: the person's word was acted upon. In
+    a reproduction's stead nothing was planned.
     """
     if is_reproduction(key.attempt):
         return
+    tx.hold_account(key.profile)  # on PostgreSQL another process may be about to intend it
     fresh = _following(key)
     gone = tx.connection.execute(
         sa.delete(schema.purchases).where(
