@@ -1,15 +1,17 @@
-"""Which ledger a data folder goes with: its own file, or one on a server; never two.
+"""Which ledger a data folder goes with: its own file, or one on a server; never another one.
 
-A ledger that does not know what the folder's other one bought would buy all of it a second time.
+A ledger that does not know what the folder's own one bought would buy all of it a second time.
 """
 
 from __future__ import annotations
 
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING
 
 from wan_pipeline.ledger.database import shown
+from wan_pipeline.ledger.facts import LEDGER_ID
 from wan_pipeline.ledger.ledger import Ledger
+from wan_pipeline.ledger.memory import Memory
 from wan_pipeline.wan.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -38,12 +40,37 @@ def open_ledger(layout: DataLayout, url: str | None) -> Ledger:
         _refuse_beside_a_server(layout)
         return Ledger(layout.ledger, layout.profile)
     _refuse_beside_a_file(layout)
-    ledger = Ledger(url, layout.profile)
-    if not layout.served_ledger.exists():
-        with suppress(OSError):  # a folder that can only be looked at: nothing is bought there
-            layout.root.mkdir(parents=True, exist_ok=True)
-            layout.served_ledger.write_text(f"{shown(url)}\n", encoding="utf-8")
+    memory = _remembered(layout)
+    with ExitStack() as opened:
+        ledger = opened.enter_context(Ledger(url, layout.profile))
+        found = Memory(url=shown(url), ledger_id=ledger.recall(LEDGER_ID))
+        if memory is not None and memory.ledger_id not in (None, found.ledger_id):
+            raise _another_ledger(layout, memory, found)
+        if memory != found:
+            with suppress(OSError):  # a folder that can only be looked at: nothing is bought there
+                found.write(layout.served_ledger)
+        opened.pop_all()
     return ledger
+
+
+def _remembered(layout: DataLayout) -> Memory | None:
+    try:
+        return Memory.of(layout.served_ledger)
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigurationError(
+            f"{layout.served_ledger}, which names the ledger that the data folder goes with, cannot"
+            f" be read: {error}. Make it readable; or remove it, if WAN_LEDGER_URL names the ledger"
+            " that bought what is there. Nothing was sent"
+        ) from error
+
+
+def _another_ledger(layout: DataLayout, memory: Memory, found: Memory) -> ConfigurationError:
+    return ConfigurationError(
+        f"what is in {layout.root} was bought with the ledger {memory.url}, and WAN_LEDGER_URL"
+        f" names another one, {found.url}, which does not know it: it would be bought a second"
+        " time. Set WAN_LEDGER_URL to the former or to a restored copy of it; or remove"
+        f" {layout.served_ledger}, if nothing bought with it is to count. Nothing was sent"
+    )
 
 
 def _refuse_beside_a_server(layout: DataLayout) -> None:

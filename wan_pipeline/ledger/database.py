@@ -6,6 +6,7 @@ account. The same tables and the same changes on both.
 
 from __future__ import annotations
 
+import uuid
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,8 @@ from sqlalchemy.exc import ArgumentError, DBAPIError
 
 from wan_pipeline.ledger import schema
 from wan_pipeline.ledger.errors import LedgerUnavailableError, LedgerVersionError
+from wan_pipeline.ledger.facts import LEDGER_ID
+from wan_pipeline.ledger.inserts import insert_if_absent
 from wan_pipeline.ledger.migrations import migrate
 
 __all__ = ["open_database", "shown"]
@@ -56,6 +59,8 @@ def open_database(where: Path | str) -> tuple[sa.Engine, sa.Engine]:
             engines = (_postgres(where, writes=False), _postgres(where, writes=True))
         with engines[-1].begin() as connection:
             _ensure_schema(connection, name)
+            # No change of the schema: older versions need not know it, and leave it as it is.
+            insert_if_absent(connection, schema.info, key=LEDGER_ID, value=uuid.uuid4().hex)
     except BaseException as error:
         for engine in engines:
             engine.dispose()

@@ -12,7 +12,10 @@ from wan_pipeline.ledger.inserts import insert_if_absent
 if TYPE_CHECKING:
     from wan_pipeline.ledger.transaction import Transaction
 
-__all__ = ["fact_named", "keep_fact"]
+__all__ = ["LEDGER_ID", "fact_named", "keep_fact"]
+
+LEDGER_ID = "ledger_id"
+"""The fact that tells one ledger from another; a restored copy has the same."""
 
 _INFO = schema.info.c
 

@@ -28,6 +28,7 @@ from wan_pipeline.ledger.errors import (
     LedgerVersionError,
     TransitionError,
 )
+from wan_pipeline.ledger.facts import LEDGER_ID
 from wan_pipeline.ledger.ledger import Ledger
 from wan_pipeline.ledger.states import PurchaseState
 from wan_pipeline.ledger.writer import GroupCommitWriter
@@ -117,7 +118,7 @@ def remembered(writer: GroupCommitWriter) -> set[str]:
     found = writer.submit(
         lambda tx: set(tx.connection.execute(sa.select(schema.info.c.key)).scalars())
     ).result(10)
-    return found - {"schema_version"}
+    return found - {"schema_version", LEDGER_ID}
 
 
 def refuse(_tx: Transaction) -> None:
