@@ -39,7 +39,7 @@ class DataLayout:
 
     @property
     def served_ledger(self) -> Path:
-        """Says that the durable record is on a server, and which; there when it was once."""
+        """Says that the durable record is on a server, and which one; there when it was once."""
         return self.root / "ledger-server.txt"
 
     @property

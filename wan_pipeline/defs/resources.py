@@ -29,7 +29,8 @@ from wan_pipeline.ledger.ledger import Ledger
 from wan_pipeline.ledger.retries import Retry, RetryRule
 from wan_pipeline.prompts.matrix.count import DEFAULT_MAX_PROMPTS
 from wan_pipeline.prompts.sets import find_prompt_sets
-from wan_pipeline.settings import Settings, unusable_plan
+from wan_pipeline.settings import Settings
+from wan_pipeline.speed_up import unusable_plan
 from wan_pipeline.temp_files import sweep_temp_files
 from wan_pipeline.wan.client import WanClient
 from wan_pipeline.wan.dialects import DIALECTS

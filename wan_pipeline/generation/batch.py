@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import suppress
 from dataclasses import dataclass, field
 from decimal import Decimal
 from itertools import islice
@@ -11,13 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 from wan_pipeline.generation.collect import Collector
 from wan_pipeline.generation.files import reopen_broken, restore_found
+from wan_pipeline.generation.heartbeat import kept_alive
 from wan_pipeline.generation.pacing import Window
 from wan_pipeline.generation.progress import BatchReport, Progress, SilentProgress, Tally
 from wan_pipeline.generation.rescue import adopt_rescued
 from wan_pipeline.generation.stop import Stop
 from wan_pipeline.generation.submit import NotBought, Submitted, Submitter
 from wan_pipeline.ledger.account import AccountLimits
-from wan_pipeline.ledger.errors import LedgerUnavailableError, TransitionError
+from wan_pipeline.ledger.errors import TransitionError
 from wan_pipeline.ledger.states import PurchaseState
 
 if TYPE_CHECKING:
@@ -31,7 +31,6 @@ __all__ = ["recover", "run_batch"]
 
 ZERO = Decimal(0)
 CHUNK = 500
-RENEW_EVERY_S = 15.0  # an owner's lease lasts a minute
 FOREIGN_EVERY_S = 1.0
 
 
@@ -109,27 +108,16 @@ class _Batch:
         total: int | None = None,
     ) -> BatchReport:
         self.tally.requests = total or 0
-        heartbeat = asyncio.ensure_future(self._heartbeat())
         try:
-            async with asyncio.TaskGroup() as group:
-                await self._take_up(group, None if everything else ())
-                for purchase in await adopt_rescued(self.ports, self.terms):
-                    await self._resume(group, purchase)
-                if everything:
-                    await restore_found(self.ports, self.ports.ledger.images_lost())
-                    alive = self.ports.ledger.stored_images_alive(self.ports.clock.now())
-                    await self._fetch_again(group, alive)
-                await self._buy(group, requests, counted=total is not None)
-                await self._await_foreign(group)
+            async with kept_alive(self.ports.ledger, self.ports.owner):
+                try:
+                    await self._work(requests, everything=everything, counted=total is not None)
+                finally:
+                    self.stop.cancel()
+                    await self.submitter.finish()
         except BaseExceptionGroup as errors:
             raise _first(errors) from errors
-        except asyncio.CancelledError:
-            self.stop.cancel()
-            raise
         finally:
-            self.stop.cancel()
-            await self.submitter.finish()
-            heartbeat.cancel()
             self.progress.update(self.tally)
         return BatchReport(
             tally=self.tally,
@@ -138,6 +126,21 @@ class _Batch:
             left=self.left,
             left_cost_usd=(self.terms.price_usd or ZERO) * self.left_images,
         )
+
+    async def _work(
+        self, requests: Iterable[GenerationRequest], *, everything: bool, counted: bool
+    ) -> None:
+        """Take up, buy and follow, until nothing is left to do."""
+        async with asyncio.TaskGroup() as group:
+            await self._take_up(group, None if everything else ())
+            for purchase in await adopt_rescued(self.ports, self.terms):
+                await self._resume(group, purchase)
+            if everything:
+                await restore_found(self.ports, self.ports.ledger.images_lost())
+                alive = self.ports.ledger.stored_images_alive(self.ports.clock.now())
+                await self._fetch_again(group, alive)
+            await self._buy(group, requests, counted=counted)
+            await self._await_foreign(group)
 
     # --- taking up ---
 
@@ -378,13 +381,6 @@ class _Batch:
             if request_id not in self.seen:
                 self.seen.add(request_id)
                 yield request_id, request
-
-    async def _heartbeat(self) -> None:
-        while True:
-            await asyncio.sleep(RENEW_EVERY_S)
-            # A beat that fails is no reason to fall silent: the next one may still be in time.
-            with suppress(LedgerUnavailableError):
-                await self.ports.ledger.renew(self.ports.owner)
 
 
 def _resumed(purchase: Purchase) -> Submitted:

@@ -15,7 +15,7 @@ import pytest
 
 from wan_pipeline.emulator.plan import EmulatorPlan, LatencyLaw
 from wan_pipeline.generation.planning import Plan
-from wan_pipeline.ledger.changes import intend
+from wan_pipeline.ledger.intents import intend
 from wan_pipeline.ledger.records import Intention, PurchaseKey
 from wan_pipeline.prompts.changes import changed_at_ns
 from wan_pipeline_tests.emulator_fixture import FAST, RunningEmulator
