@@ -113,8 +113,12 @@ def export(
         typer.echo(json.dumps(found, indent=2))
         return
     show_exports(console, found)
-    if mode is BytesMode.MARKED and any(each["markings"].get("provider-c2pa") for each in found):
-        warn(console, "Files that the provider has signed are left as they were: see `marking`.")
+    if signed := max(each["markings"].get("provider-c2pa", 0) for each in found):
+        warn(
+            console,
+            f"{signed} images go as received: the provider has signed their files, and a mark would"
+            " break the signature. The column `marking` says provider-c2pa there.",
+        )
     if licence is None:
         warn(console, "The dataset card says: licence unknown. State one with --licence ID.")
 

@@ -41,7 +41,12 @@ _LEADING: dict[str, Any] = {
 }
 _SHIPPED = [
     _field("file_sha256", pa.string(), "SHA-256 of the file's bytes as shipped"),
-    _field("marking", pa.string(), "what was added: none, xmp, xmp+c2pa, provider-c2pa"),
+    _field(
+        "marking",
+        pa.string(),
+        "how the file is marked: none, xmp, xmp+c2pa, or provider-c2pa (signed by the provider, so"
+        " left as received)",
+    ),
 ]
 
 

@@ -59,7 +59,7 @@ class ExportSummary:
         format: the layout.
         bytes_mode: which bytes.
         rows: images by split.
-        markings: images by what was added.
+        markings: images by how they are marked.
         files: how many, `export.json` not counted.
         bytes: of those.
         licence: as stated, or None.

@@ -34,7 +34,15 @@ SUFFIXES = {"png": "png", "jpeg": "jpg", "webp": "webp"}
 
 
 class Marking(StrEnum):
-    """What an exported file carries; the column `marking`."""
+    """How an exported file is marked; the column `marking`.
+
+    Attributes:
+        NONE: as received, whatever it carries.
+        XMP: our XMP was added.
+        XMP_AND_C2PA: our XMP was added, and the file signed with the user's certificate.
+        PROVIDERS_C2PA: the provider had signed it, so it is as received even where marks were
+            asked for: one more byte would break the signature.
+    """
 
     NONE = "none"
     XMP = "xmp"
@@ -57,7 +65,7 @@ class Item:
         image_index: which of the request's images.
         data: the bytes shipped.
         file_sha256: their SHA-256.
-        marking: what was added.
+        marking: how they are marked.
         suffix: of a file name, without the dot.
     """
 
@@ -146,7 +154,7 @@ def _sealer(
             request_id=row["request_id"],
         )
         marked = mark(data, said)
-        if marked is data:  # it carries a signature already
+        if marked is None:
             return data, Marking.PROVIDERS_C2PA
         return (marked, Marking.XMP) if sign is None else (sign(marked, said), Marking.XMP_AND_C2PA)
 

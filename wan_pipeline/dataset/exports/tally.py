@@ -31,7 +31,7 @@ class Tally:
         models: rows by model.
         sizes: rows by size asked for.
         formats: rows by file format.
-        markings: rows by what was added.
+        markings: rows by how their file is marked.
         flags: rows by quality flag.
     """
 
