@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 
 from wan_pipeline.dataset.quality.flags import Flag, RequestFlag
 from wan_pipeline.dataset.quality.outcomes import RequestOutcomes, read_outcomes
+from wan_pipeline.dataset.quality.reading import read_table
 from wan_pipeline.defs import ui
 from wan_pipeline.defs.partitions import prompt_sets
 from wan_pipeline.defs.resources import WanResource
@@ -34,8 +35,8 @@ def images_differ(context: dg.AssetCheckExecutionContext, wan: WanResource) -> d
     layout, settings = wan.layout, wan.settings()
     found = Flagged(layout, context.partition_key, Flag.NEAR_DUPLICATE)
     pairs = layout.quality_pairs(context.partition_key)
-    left_out = int((pq.read_schema(pairs).metadata or {}).get(b"pairs_left_out", b"0"))
-    listed = pq.read_table(pairs)
+    listed = read_table(pairs)
+    left_out = int((listed.schema.metadata or {}).get(b"pairs_left_out", b"0"))
     allowed = settings.near_duplicates_allowed
     return found.result(
         passed=found.share <= allowed,
@@ -163,7 +164,7 @@ class Flagged:
     def __init__(self, layout: DataLayout, prompt_set: str, flag: Flag) -> None:
         """Read the table."""
         self._layout, self._set, self._flag = layout, prompt_set, flag
-        self.table = pq.read_table(layout.quality(prompt_set))
+        self.table = read_table(layout.quality(prompt_set))
         bears = [flag in flags for flags in self.table["flags"].to_pylist()]
         self._rows = self.table.filter(bears) if bears else self.table
         self.images: int = pc.count_distinct(self.table["image_id"]).as_py()

@@ -9,6 +9,8 @@ from typing import Any
 import dagster as dg
 import pyarrow as pa
 
+from wan_pipeline.dataset.fields import description_of
+
 __all__ = [
     "column_lineage",
     "column_schema",
@@ -29,7 +31,7 @@ def column_schema(schema: pa.Schema) -> dg.TableSchema:
             dg.TableColumn(
                 name=column.name,
                 type=str(column.type),
-                description=(column.metadata or {}).get(b"description", b"").decode() or None,
+                description=description_of(column) or None,
                 constraints=dg.TableColumnConstraints(nullable=column.nullable),
             )
             for column in schema

@@ -13,16 +13,14 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from markupsafe import Markup
 
-from wan_pipeline.dataset.atomic import write_atomic
 from wan_pipeline.dataset.quality.flags import Flag, RequestFlag
-from wan_pipeline.report.pages import asset, environment
+from wan_pipeline.report.pages import asset, environment, relative_link, write_page
 from wan_pipeline.report.thumbnails import ThumbnailItem, ensure_thumbnails
 
 if TYPE_CHECKING:
@@ -99,7 +97,8 @@ def write_quarantine(quarantine: Quarantine, *, layout: DataLayout) -> Path:
         *there.values(),
         *here.values(),
     ]
-    _add_pictures(shown, layout)
+    path = layout.quarantine(prompt_set)
+    _add_pictures(shown, layout, path.parent)
     page = _render(
         quarantine,
         groups=groups,
@@ -111,9 +110,7 @@ def write_quarantine(quarantine: Quarantine, *, layout: DataLayout) -> Path:
             if pair["image_here"] in here and pair["image_there"] in there
         ],
     )
-    path = layout.quarantine(prompt_set)
-    # A lone surrogate, legal in JSON input, has no UTF-8 form: shown as a question mark.
-    write_atomic(path, page.encode("utf-8", errors="replace"))
+    write_page(path, page)
     return path
 
 
@@ -203,20 +200,14 @@ def _images_elsewhere(layout: DataLayout, pairs: Iterable[Mapping[str, Any]]) ->
     return found
 
 
-def _add_pictures(rows: Sequence[Card], layout: DataLayout) -> None:
-    """Give every row a link to its image, and its thumbnail where it can be shown."""
+def _add_pictures(rows: Sequence[Card], layout: DataLayout, folder: Path) -> None:
+    """Give every row links from `folder` to its image, and to its thumbnail where there is one."""
     root = layout.root
     painted = ensure_thumbnails(
         (ThumbnailItem(image_id=row["image_id"], image_path=root / row["path"]) for row in rows),
         layout.thumbnails,
     )
-    folder = layout.root / "quality"
     for row in rows:
         thumb = painted.paths.get(row["image_id"])
-        row["href"] = _link(root / row["path"], folder)
-        row["thumb"] = None if thumb is None else _link(thumb, folder)
-
-
-def _link(target: Path, folder: Path) -> str:
-    """A relative link, so that the data folder can be moved as a whole."""
-    return quote(os.path.relpath(target, folder).replace(os.sep, "/"))
+        row["href"] = relative_link(root / row["path"], folder)
+        row["thumb"] = None if thumb is None else relative_link(thumb, folder)

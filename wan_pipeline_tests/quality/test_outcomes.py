@@ -16,6 +16,7 @@ from wan_pipeline.dataset.quality.outcomes import (
     read_outcomes,
     write_outcomes,
 )
+from wan_pipeline.prompts.errors import UnreadablePromptFileError
 from wan_pipeline.prompts.plan_table import REQUESTS_FILE, write_request_table
 from wan_pipeline.prompts.table import PROMPTS_FILE, build_prompt_table
 from wan_pipeline_tests.ledger.entries import Book, image_row, purchase_row
@@ -158,6 +159,12 @@ def test_the_table_is_the_same_file_for_the_same_outcomes(
     assert one.read_bytes() == other.read_bytes()
     assert pq.read_schema(one).equals(OUTCOMES, check_metadata=True)
     assert read_outcomes(one) == outcomes
+
+
+def test_a_missing_table_is_told_with_what_to_do(tmp_path: Path) -> None:
+    """A check may be run before the asset."""
+    with pytest.raises(UnreadablePromptFileError, match=r"set\.parquet.*Materialize.*quality"):
+        read_outcomes(tmp_path / "set.parquet")
 
 
 def test_a_set_without_requests_has_an_empty_table(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from wan_pipeline.dataset.exports.terms import BytesMode, ExportError
 from wan_pipeline.dataset.provenance.marking import Mark, mark
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from wan_pipeline.dataset.exports.terms import ExportTerms
     from wan_pipeline.dataset.release.reader import Release
@@ -112,14 +112,14 @@ def iter_items(release: Release, terms: ExportTerms) -> Iterator[Item]:
         ExportError: a file is no whole image that can be marked.
         ConfigurationError: a file cannot be signed.
     """
-    seal = _sealer(release, terms)
+    sealer = _Sealer(release, terms)
     # Signing goes through one handle of a native library.
     workers = 1 if terms.signing else _WORKERS
     with ThreadPoolExecutor(workers, thread_name_prefix="export") as pool:
         ahead: deque[Future[Item]] = deque()
         try:
             for item in _rows(release):
-                ahead.append(pool.submit(seal, *item))
+                ahead.append(pool.submit(sealer.item, *item))
                 if len(ahead) >= _READ_AHEAD:
                     yield ahead.popleft().result()
             while ahead:
@@ -137,34 +137,21 @@ def _rows(release: Release) -> Iterator[tuple[Any, int, int, dict[str, Any]]]:
             number += 1
 
 
-def _sealer(
-    release: Release, terms: ExportTerms
-) -> Callable[[Any, int, int, dict[str, Any]], Item]:
-    """What makes an item of a row."""
-    sign = terms.signing.open() if terms.signing else None
+class _Sealer:
+    """Makes an item of a row."""
 
-    def shipped(data: bytes, row: dict[str, Any]) -> tuple[bytes, Marking]:
-        if terms.bytes_mode is BytesMode.ORIGINAL:
-            return data, Marking.NONE
-        said = Mark(
-            model=row["model"],
-            prompt_sha256=hashlib.sha256(row["prompt"].encode()).hexdigest(),
-            release=release.reference,
-            image_id=row["image_id"],
-            request_id=row["request_id"],
-        )
-        marked = mark(data, said)
-        if marked is None:
-            return data, Marking.PROVIDERS_C2PA
-        return (marked, Marking.XMP) if sign is None else (sign(marked, said), Marking.XMP_AND_C2PA)
+    def __init__(self, release: Release, terms: ExportTerms) -> None:
+        self._release, self._mode = release, terms.bytes_mode
+        self._sign = terms.signing.open() if terms.signing else None
 
-    def seal(batch: Any, position: int, number: int, row: dict[str, Any]) -> Item:
+    def item(self, batch: Any, position: int, number: int, row: dict[str, Any]) -> Item:
+        """Read, mark and hash the row's image."""
         try:
-            data, marking = shipped(release.read_image(row["path"]), row)
+            data, marking = self._shipped(self._release.read_image(row["path"]), row)
         except DamagedImageError as error:
             raise ExportError(
-                f"{row['path']} has the bytes that {release.reference} released, but they are no"
-                f" whole image that can be marked ({error.detail}). Use --bytes original, or"
+                f"{row['path']} has the bytes that {self._release.reference} released, but they are"
+                f" no whole image that can be marked ({error.detail}). Use --bytes original, or"
                 " release without it. Nothing was exported"
             ) from error
         return Item(
@@ -182,4 +169,19 @@ def _sealer(
             suffix=SUFFIXES[row["format"]],
         )
 
-    return seal
+    def _shipped(self, data: bytes, row: dict[str, Any]) -> tuple[bytes, Marking]:
+        if self._mode is BytesMode.ORIGINAL:
+            return data, Marking.NONE
+        said = Mark(
+            model=row["model"],
+            prompt_sha256=hashlib.sha256(row["prompt"].encode()).hexdigest(),
+            release=self._release.reference,
+            image_id=row["image_id"],
+            request_id=row["request_id"],
+        )
+        marked = mark(data, said)
+        if marked is None:
+            return data, Marking.PROVIDERS_C2PA
+        if self._sign is None:
+            return marked, Marking.XMP
+        return self._sign(marked, said), Marking.XMP_AND_C2PA

@@ -11,9 +11,10 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
+from wan_pipeline.dataset.fields import known, optional
 from wan_pipeline.dataset.quality.flags import RequestFlag
+from wan_pipeline.dataset.quality.reading import read_table
 from wan_pipeline.ledger.shown import shown_of
 from wan_pipeline.ledger.states import PurchaseState
 from wan_pipeline.prompts.plan_table import request_columns
@@ -42,28 +43,20 @@ _BROUGHT = frozenset({PurchaseState.STORED.value, LOST})
 _ROWS = 4096
 
 
-def _known(name: str, kind: Any, description: str) -> Any:
-    return pa.field(name, kind, nullable=False, metadata={"description": description})
-
-
-def _optional(name: str, kind: Any, description: str) -> Any:
-    return pa.field(name, kind, metadata={"description": description})
-
-
 #: One row per request of a prompt, sorted by prompt id and request id.
 OUTCOMES: Any = pa.schema(
     [
-        _known("prompt_id", pa.string(), "id of the prompt's row"),
-        _known("request_id", pa.string(), "SHA-256 of the request's canonical JSON"),
-        _known("prompt", pa.string(), "prompt sent, or to be sent"),
-        _known("n", pa.int32(), "images asked for"),
-        _known("images_stored", pa.int32(), "images that the request has to show"),
-        _optional("attempt", pa.int32(), "its newest purchase, from 1; null when never bought"),
-        _known("state", pa.string(), "of that purchase; lost when an image can no longer arrive"),
-        _optional("error_kind", pa.string(), "moderation, invalid, ...; null when there is none"),
-        _optional("error_code", pa.string(), "the provider's code"),
-        _optional("error_message", pa.string(), "the provider's words, or ours"),
-        _known(
+        known("prompt_id", pa.string(), "id of the prompt's row"),
+        known("request_id", pa.string(), "SHA-256 of the request's canonical JSON"),
+        known("prompt", pa.string(), "prompt sent, or to be sent"),
+        known("n", pa.int32(), "images asked for"),
+        known("images_stored", pa.int32(), "images that the request has to show"),
+        optional("attempt", pa.int32(), "its newest purchase, from 1; null when never bought"),
+        known("state", pa.string(), "of that purchase; lost when an image can no longer arrive"),
+        optional("error_kind", pa.string(), "moderation, invalid, ...; null when there is none"),
+        optional("error_code", pa.string(), "the provider's code"),
+        optional("error_message", pa.string(), "the provider's words, or ours"),
+        known(
             "flags",
             pa.list_(pa.field("element", pa.string(), nullable=False)),
             f"any of: {', '.join(RequestFlag)}",
@@ -198,11 +191,9 @@ def read_outcomes(table: Path) -> RequestOutcomes:
     """What `write_outcomes` wrote.
 
     Raises:
-        OSError: the table cannot be read; materialize `quality` to have it.
-        pyarrow.ArrowException: it is damaged.
+        UnreadablePromptFileError: the table is missing or damaged.
     """
-    rows = pq.read_table(table, schema=OUTCOMES).to_pylist()
-    return RequestOutcomes(rows=[RequestOutcome(**row) for row in rows])
+    return RequestOutcomes(rows=[RequestOutcome(**row) for row in read_table(table).to_pylist()])
 
 
 def _of_purchase(purchase: Purchase | None, *, lost: bool) -> dict[str, Any]:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from wan_pipeline.ledger.reading import LedgerReader
     from wan_pipeline.ledger.records import ImageRecord, Purchase
 
-__all__ = ["DRIFTED", "NOT_BOUGHT", "DriftRow", "DriftRule", "Outcome", "compare"]
+__all__ = ["DRIFTED", "DriftRow", "DriftRule", "Outcome", "compare"]
 
 NOT_BOUGHT = "not_bought"  # the state of a request that the series has not bought
 
