@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 __all__ = ["DRIFTED", "DriftRow", "DriftRule", "Outcome", "compare"]
 
+_OF_BOTH_SIDES = ("image_id", "path", "width", "height", "bytes")
 NOT_BOUGHT = "not_bought"  # the state of a request that the series has not bought
 
 
@@ -240,9 +241,6 @@ def _row(pair: _Pair, measured: Measured, rule: DriftRule) -> DriftRow:
         new_created_at=purchase.created_at if purchase else None,
         attempt=purchase.attempt if purchase else None,
     )
-
-
-_OF_BOTH_SIDES = ("image_id", "path", "width", "height", "bytes")
 
 
 def _distance(pair: _Pair, hashes: Mapping[str, int]) -> int | None:
