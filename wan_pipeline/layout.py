@@ -125,6 +125,10 @@ class DataLayout:
         """The set's pairs of near duplicates with other sets."""
         return self.root / "quality" / "elsewhere" / f"{prompt_set}.parquet"
 
+    def quality_outcomes(self, prompt_set: str) -> Path:
+        """What became of the set's requests."""
+        return self.root / "quality" / "outcomes" / f"{prompt_set}.parquet"
+
     def quarantine(self, prompt_set: str) -> Path:
         """The page that shows what is flagged in the set."""
         return self.root / "quality" / f"{prompt_set}.html"

@@ -45,8 +45,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from wan_pipeline.generation.progress import BatchReport, Progress
+    from wan_pipeline.layout import DataLayout
     from wan_pipeline.prompts.request import GenerationRequest
-    from wan_pipeline.settings import DataLayout
     from wan_pipeline.wan.dialects.listing import ListedTask
     from wan_pipeline.wan.profiles import Profile
 

@@ -249,6 +249,23 @@ def test_free_assets_follow_image_metadata_and_images_never_start_by_themselves(
     assert asked == {**dict.fromkeys(ASSETS, 0), "quality": 1, "gallery": 1}
 
 
+def test_a_plan_that_is_made_anew_rebuilds_nothing(site: Site) -> None:
+    """`quality` reads it, but follows new metadata only: plans are made every day."""
+    site.instance.add_dynamic_partitions("prompt_set", ["a"])
+    watched = dg.AssetSelection.all()
+    for asset in ASSETS:
+        site.instance.report_runless_asset_event(dg.AssetMaterialization(asset, partition="a"))
+    before = dg.evaluate_automation_conditions(site.defs, site.instance, asset_selection=watched)
+    for asset in ("plan", "images"):
+        site.instance.report_runless_asset_event(dg.AssetMaterialization(asset, partition="a"))
+    after = dg.evaluate_automation_conditions(
+        site.defs, site.instance, asset_selection=watched, cursor=before.cursor
+    )
+    assert {name: after.get_num_requested(dg.AssetKey(name)) for name in ASSETS} == dict.fromkeys(
+        ASSETS, 0
+    )
+
+
 # --- what an interrupted night leaves ---
 
 SLOW = EmulatorPlan(
