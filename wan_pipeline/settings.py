@@ -89,6 +89,9 @@ class Settings(Variables):
             result_lifetime_s=profile.result_lifetime_s / speed,
             task_patience_s=self.task_patience_s
             or max(profile.task_patience_s / speed, MIN_PATIENCE_S),
+            breaker_pause_s=profile.breaker_pause_s / speed
+            if self.breaker_pause_s is None
+            else self.breaker_pause_s,
         )
 
     @property

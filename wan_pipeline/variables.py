@@ -74,7 +74,9 @@ class Variables(BaseSettings):
         description="How often one request may be bought at most, whoever asks to retry it.",
     )
     unknown_in_a_row: int = Field(
-        default=3, ge=1, description="Creates without a known outcome after which a run stops."
+        default=3,
+        ge=1,
+        description="Creates without a known outcome in a row after which a run pauses creates.",
     )
     failures_watched: int = Field(
         default=20,
@@ -86,7 +88,20 @@ class Variables(BaseSettings):
         default=0.5,
         ge=0,
         le=1,
-        description="A run stops submitting when more than this share of them failed.",
+        description="A run pauses creates when more than this share of them failed.",
+    )
+    breaker_pause_s: float | None = Field(
+        default=None,
+        ge=0,
+        le=86_400,
+        description="Seconds of such a pause, for every run of the account; after it one create"
+        " goes alone. 0 stops the run at once; the emulator's is scaled by its speed-up.",
+    )
+    breaker_pauses: int = Field(
+        default=1,
+        ge=0,
+        le=1000,
+        description="Such pauses in a row, without anything getting better, before the run stops.",
     )
     ledger_url: SecretStr | None = Field(
         default=None,

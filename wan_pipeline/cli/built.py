@@ -10,7 +10,7 @@ from rich.table import Table
 
 from wan_pipeline.cli.console import unfinished_table, usd
 from wan_pipeline.cli.exit_codes import ExitCode
-from wan_pipeline.cli.screen import say, warn
+from wan_pipeline.cli.screen import printable, say, warn
 from wan_pipeline.prompts.table import REJECTS_FILE
 
 if TYPE_CHECKING:
@@ -52,6 +52,7 @@ class Built:
         submitted: creates sent.
         stored: images stored.
         taken_up: purchases of earlier runs that this one went on with.
+        pauses: a sentence for each time that the breaker held creates back.
         cost_usd: cost of what this run bought.
         duration_s: seconds, start of the run to its end.
         flagged: images of the set by what is noticed about them.
@@ -70,6 +71,7 @@ class Built:
     submitted: int
     stored: int
     taken_up: int
+    pauses: Sequence[str]
     cost_usd: Decimal
     duration_s: float
     flagged: Mapping[str, int]
@@ -101,10 +103,7 @@ class Built:
         table.add_row("cost of this run", usd(self.cost_usd))
         if set_aside := sum((each.reserved_usd for each in self.unfinished), ZERO):
             table.add_row("set aside", f"{usd(set_aside)} for requests in flight or unknown")
-        if self.taken_up:
-            table.add_row("taken up from earlier runs", f"{self.taken_up} requests, paid before")
-        if not self.submitted and not self.stored and self.outcome.success:
-            table.add_row("", "everything was stored already: nothing submitted, nothing paid")
+        self._add_course(table)
         table.add_row("duration", f"{self.duration_s:.1f} s")
         self._add_places(table)
         table.add_row("dagster run", self.outcome.run_id)
@@ -120,6 +119,15 @@ class Built:
         elif self.rejections:
             rejects = self.layout.tables(self.prompt_set) / REJECTS_FILE
             warn(console, f"{self.rejections} rules broken by rows left out; see {rejects}")
+
+    def _add_course(self, table: Table) -> None:
+        """What the run met on its way."""
+        if self.taken_up:
+            table.add_row("taken up from earlier runs", f"{self.taken_up} requests, paid before")
+        if self.pauses:
+            table.add_row("pauses", printable(f"{len(self.pauses)}; the last: {self.pauses[-1]}"))
+        if not self.submitted and not self.stored and self.outcome.success:
+            table.add_row("", "everything was stored already: nothing submitted, nothing paid")
 
     def _add_places(self, table: Table) -> None:
         """Where everything lies, and what is noticed about the images."""
@@ -140,6 +148,7 @@ class Built:
             "submitted": self.submitted,
             "stored": self.stored,
             "taken_up": self.taken_up,
+            "pauses": len(self.pauses),
             "cost_usd": str(self.cost_usd),
             "duration_s": round(self.duration_s, 3),
             "standing": asdict(self.standing),

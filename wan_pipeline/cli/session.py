@@ -180,6 +180,7 @@ class Session:
             submitted=tally.created if tally else 0,
             stored=tally.images if tally else 0,
             taken_up=tally.taken_up if tally else 0,
+            pauses=tuple(tally.pauses) if tally else (),
             cost_usd=tally.cost_usd if tally else ZERO,
             duration_s=time.monotonic() - began,
         )

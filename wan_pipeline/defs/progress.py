@@ -42,8 +42,12 @@ class _InLog:
     def __init__(self, say: Callable[[str], None]) -> None:
         self._say = say
         self._next = time.monotonic() + LOG_EVERY_S
+        self._pauses_told = 0
 
     def update(self, tally: Tally) -> None:
+        for pause in tally.pauses[self._pauses_told :]:
+            self._say(pause)
+        self._pauses_told = len(tally.pauses)
         now = time.monotonic()
         if now < self._next:
             return
@@ -56,5 +60,5 @@ class _InLog:
 
 
 def in_log(say: Callable[[str], None]) -> Progress:
-    """Progress as a line of the run's log every few seconds."""
+    """Progress as a line of the run's log every few seconds, and each pause when it begins."""
     return _InLog(say)

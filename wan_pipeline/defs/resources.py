@@ -90,6 +90,8 @@ class WanResource(dg.ConfigurableResource):
     unknown_in_a_row: int = Field(3, description=_said("unknown_in_a_row"))
     failures_watched: int = Field(20, description=_said("failures_watched"))
     failures_allowed: float = Field(0.5, description=_said("failures_allowed"))
+    breaker_pause_s: float | None = Field(None, description=_said("breaker_pause_s"))
+    breaker_pauses: int = Field(1, description=_said("breaker_pauses"))
     create_timeout_s: float = Field(60.0, description=_said("create_timeout_s"))
     download_timeout_s: float = Field(300.0, description=_said("download_timeout_s"))
     near_duplicate_distance: int = Field(4, description=_said("near_duplicate_distance"))
@@ -302,4 +304,6 @@ def _terms(settings: Settings, *, base_url: str, prompt_set: str) -> Terms:
         unknown_in_a_row=settings.unknown_in_a_row,
         finished_watched=settings.failures_watched,
         failed_share=settings.failures_allowed,
+        breaker_pause_s=account.breaker_pause_s,
+        breaker_pauses=settings.breaker_pauses,
     )

@@ -89,7 +89,7 @@ class _Batch:
     def __post_init__(self) -> None:
         clock = self.ports.clock
         account = AccountLimits(self.ports.ledger, self.ports.owner, now=clock.pace_now)
-        self.window = Window(account, self.terms.window, sleep=clock.sleep)
+        self.window = Window(account, self.terms.window, stop=self.stop, sleep=clock.sleep)
         self.submitter = Submitter(self.ports, self.terms, tally=self.tally, stop=self.stop)
         self.collector = Collector(
             self.ports,
@@ -282,8 +282,7 @@ class _Batch:
     async def _enter(self) -> None:
         """Take a place at the provider, unless one is taken already or there is no use in it."""
         if not self.stop and not self.place_taken:
-            await self.window.enter()
-            self.place_taken = True
+            self.place_taken = await self.window.enter()
 
     def _bought_meanwhile(self, request: GenerationRequest) -> bool:
         """Whether another run was faster while we waited; then the place is the next request's."""

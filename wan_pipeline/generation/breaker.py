@@ -9,6 +9,7 @@ from wan_pipeline.wan.answers import ErrorKind
 from wan_pipeline.wan.errors import StopReason
 
 if TYPE_CHECKING:
+    from wan_pipeline.generation.circuit import Circuit, Turn
     from wan_pipeline.generation.pacing import Pacer
     from wan_pipeline.generation.progress import Tally
     from wan_pipeline.generation.stop import Stop
@@ -21,27 +22,43 @@ __all__ = ["Breaker"]
 class Breaker:
     """Counts streaks of creates, which an accepted one ends, and failures among finished tasks.
 
-    Its bounds are the batch's terms.
+    Its bounds are the batch's terms. Doubts and failures open the circuit; what was under way by
+    then says nothing about the time after the pause, so it no longer counts. Other streaks pause
+    by themselves, longer each time, and end the batch.
     """
 
     def __init__(
-        self, pacer: Pacer, terms: Terms, *, tally: Tally, stop: Stop, clock: Clock
+        self,
+        pacer: Pacer,
+        circuit: Circuit,
+        terms: Terms,
+        *,
+        tally: Tally,
+        stop: Stop,
+        clock: Clock,
     ) -> None:
         self._pacer = pacer
+        self._circuit = circuit
         self._terms = terms
         self._tally = tally
         self._stop = stop
         self._clock = clock
         self._in_doubt = 0
+        self._doubts_since = 0  # trips of the circuit; earlier creates no longer count
         self._unsent = 0
         self._refused = 0
         self._throttled_since: float | None = None
         self._finished: deque[bool] = deque(maxlen=terms.finished_watched)
+        self._finished_since = 0  # the same for tasks
 
-    async def accepted(self) -> None:
+    async def accepted(self, turn: Turn) -> None:
         """The provider has a task."""
-        self._in_doubt = self._unsent = self._refused = 0
+        self._unsent = self._refused = 0
         self._throttled_since = None
+        if turn.trips >= self._doubts_since:
+            self._in_doubt = 0
+            self._circuit.got_better(StopReason.UNKNOWN_CREATES)
+        self._circuit.accepted(turn)
         await self._pacer.went_well()
 
     async def throttled(self, retry_after_s: float | None) -> None:
@@ -62,13 +79,15 @@ class Breaker:
             self._stop.set(StopReason.UNREACHABLE, reason)
         await self._pause(None)
 
-    def doubted(self, reason: str) -> None:
-        """A task may exist: the end after some in a row, before more money is in doubt."""
+    async def doubted(self, reason: str, turn: Turn) -> None:
+        """A task may exist: the circuit opens after some in a row, so that few are in doubt."""
+        if turn.trips < self._doubts_since:
+            return
         self._in_doubt += 1
         if self._in_doubt >= self._terms.unknown_in_a_row:
-            self._stop.set(
-                StopReason.UNKNOWN_CREATES, f"{self._in_doubt} creates in a row: {reason}"
-            )
+            detail = f"{self._in_doubt} creates in a row without a known outcome: {reason}"
+            self._doubts_since = self._circuit.trips + 1
+            await self._circuit.open(StopReason.UNKNOWN_CREATES, detail)
 
     def refused(self, error: ApiError) -> None:
         """A provider that refuses everything refuses us, not the requests."""
@@ -79,15 +98,27 @@ class Breaker:
         if self._refused >= self._terms.refused_in_a_row:
             self._stop.set(StopReason.REFUSALS, f"{self._refused} creates in a row: {error}")
 
-    def finished(self, *, failed: bool) -> None:
-        """A task ended: the end of submitting when too many of the last ones failed."""
+    async def finished(self, *, failed: bool, trips: int) -> None:
+        """A task ended: the circuit opens when too many of the last ones failed.
+
+        Args:
+            failed: how it ended.
+            trips: of the circuit, before its create.
+        """
+        if trips < self._finished_since:
+            return
         self._finished.append(failed)
-        failures = sum(self._finished)
-        watched = self._terms.finished_watched
-        if len(self._finished) == watched and failures > self._terms.failed_share * watched:
-            self._stop.set(
-                StopReason.FAILURES, f"{failures} of the last {watched} finished tasks failed"
-            )
+        failures, watched = sum(self._finished), self._terms.finished_watched
+        if len(self._finished) < watched:
+            return
+        if failures <= self._terms.failed_share * watched:
+            self._circuit.got_better(StopReason.FAILURES)
+            return
+        self._finished.clear()
+        self._finished_since = self._circuit.trips + 1
+        await self._circuit.open(
+            StopReason.FAILURES, f"{failures} of the last {watched} finished tasks failed"
+        )
 
     async def _pause(self, retry_after_s: float | None) -> None:
         await self._pacer.pause(

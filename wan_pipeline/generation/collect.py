@@ -186,7 +186,7 @@ class Collector:
             cost_source=source,
             final_answer=answer.raw,
         )
-        self._breaker.finished(failed=True)
+        await self._breaker.finished(failed=True, trips=submitted.trips)
         if cost and submitted.ours:
             self._tally.cost_usd += cost
 
@@ -209,7 +209,7 @@ class Collector:
             provider_metadata=answer.metadata_json,
             final_answer=answer.raw,
         )
-        self._breaker.finished(failed=False)
+        await self._breaker.finished(failed=False, trips=submitted.trips)
         if submitted.ours:
             self._tally.cost_usd += cost
         if len(answer.images) < submitted.n:

@@ -14,6 +14,7 @@ from wan_pipeline.ledger.limits import US, Pause
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    from wan_pipeline.generation.stop import Stop
     from wan_pipeline.ledger.account import AccountLimits
 
 __all__ = ["Pacer", "Window"]
@@ -108,14 +109,21 @@ class Window:
     Args:
         account: hands the room out.
         size: tasks at the provider at once.
+        stop: ends every wait for room.
         sleep: waits that many seconds.
     """
 
     def __init__(
-        self, account: AccountLimits, size: int, *, sleep: Callable[[float], Awaitable[None]]
+        self,
+        account: AccountLimits,
+        size: int,
+        *,
+        stop: Stop,
+        sleep: Callable[[float], Awaitable[None]],
     ) -> None:
         self.size = size
         self._account = account
+        self._stop = stop
         self._sleep = sleep
         self._held: list[int] = []  # our tickets; which task has which does not matter
         self._left = asyncio.Event()
@@ -125,22 +133,25 @@ class Window:
         """Places that this batch holds."""
         return len(self._held)
 
-    async def enter(self) -> None:
-        """Wait until there is room for a new task."""
+    async def enter(self) -> bool:
+        """Wait until there is room for a new task; False when the batch stops first."""
         number: int | None = None
         try:
-            while True:
+            while not self._stop:
                 self._left.clear()
                 ticket = await self._account.take_ticket(number, size=self.size)
                 number = ticket.number
                 if ticket.granted:
-                    break
-                await self._room()
+                    self._held.append(number)
+                    return True
+                await self._stop.cuts_short(self._room())
         except asyncio.CancelledError:
             if number is not None:
                 await self._account.give_back(number)
             raise
-        self._held.append(number)
+        if number is not None:
+            await self._account.give_back(number)
+        return False
 
     async def add(self) -> None:
         """Count a task that is at the provider already."""

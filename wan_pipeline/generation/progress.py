@@ -29,6 +29,10 @@ class Tally:
         failed: requests that will not be completed by this batch.
         images: images stored by this batch.
         cost_usd: reported cost of what this batch bought.
+        throttled: creates that were refused for their rate (429).
+        pauses: a sentence for each time that the breaker held creates back.
+        problems: what happened to requests and images, and how often.
+        latencies_s: of this batch's tasks, create to their end.
     """
 
     requests: int = 0
@@ -41,6 +45,7 @@ class Tally:
     images: int = 0
     cost_usd: Decimal = ZERO
     throttled: int = 0
+    pauses: list[str] = field(default_factory=list)
     problems: Counter[str] = field(default_factory=Counter)
     latencies_s: list[float] = field(default_factory=list)
 

@@ -9,6 +9,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 from wan_pipeline.generation.breaker import Breaker
+from wan_pipeline.generation.circuit import Circuit
 from wan_pipeline.generation.pacing import Pacer
 from wan_pipeline.generation.rescue import RescuedTask
 from wan_pipeline.ledger.account import AccountLimits
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from datetime import datetime
     from decimal import Decimal
 
+    from wan_pipeline.generation.circuit import Turn
     from wan_pipeline.generation.progress import Tally
     from wan_pipeline.generation.stop import Stop
     from wan_pipeline.generation.terms import Ports, Terms
@@ -60,6 +62,7 @@ class Submitted:
         deadline_at: when the task's record and results die.
         task: the create's answer, if it was this batch's.
         ours: whether this batch bought it.
+        trips: how often the batch's circuit had been opened before the create.
     """
 
     key: PurchaseKey
@@ -70,6 +73,7 @@ class Submitted:
     deadline_at: datetime
     task: TaskAnswer | None = None
     ours: bool = True
+    trips: int = 0
 
 
 class NotBought(Enum):
@@ -92,7 +96,7 @@ class Submitter:
         self._terms = terms
         self._tally = tally
         self._stop = stop
-        self._pacer = Pacer(
+        pacer = Pacer(
             AccountLimits(ports.ledger, ports.owner, now=ports.clock.pace_now),
             CREATES,
             terms.limits.submissions_per_second,
@@ -104,7 +108,10 @@ class Submitter:
         self._form = terms.form
         if self._form is RequestForm.AUTO:
             self._form = RequestForm(remembered) if remembered else terms.first_form
-        self.breaker = Breaker(self._pacer, terms, tally=tally, stop=stop, clock=ports.clock)
+        self._circuit = Circuit(pacer, terms, tally=tally, stop=stop)
+        self.breaker = Breaker(
+            pacer, self._circuit, terms, tally=tally, stop=stop, clock=ports.clock
+        )
         self._sending: set[asyncio.Task[Submitted | Purchase | NotBought]] = set()
         self._committed: set[asyncio.Task[Any]] = set()  # between their intent and its outcome
         self.understood = False  # one create of this batch was accepted: its form is right
@@ -142,22 +149,22 @@ class Submitter:
     async def _submit(self, request: GenerationRequest) -> Submitted | Purchase | NotBought:
         forms = [self._form]  # the last one is sent; more than one were refused
         while not self._stop:
-            await self._pacer.slot()
-            if self._stop:
-                break
-            with self._uninterrupted():
-                standing = await self._intend(request, forms[-1])
-                if standing is None:
+            async with self._circuit.turn() as turn:
+                if turn is None:
                     break
-                if isinstance(standing, Purchase):
-                    return standing
-                outcome = await self._create(request, standing, forms[-1])
-                if outcome is None:
-                    break
-                other_follows = len(forms) == 1 and self._form_may_be_wrong(outcome)
-                submitted = await self._record(
-                    standing, request, forms[-1], outcome, other_follows=other_follows
-                )
+                with self._uninterrupted():
+                    standing = await self._intend(request, forms[-1])
+                    if standing is None:
+                        break
+                    if isinstance(standing, Purchase):
+                        return standing
+                    outcome = await self._create(request, standing, forms[-1], turn)
+                    if outcome is None:
+                        continue
+                    other_follows = len(forms) == 1 and self._form_may_be_wrong(outcome)
+                    submitted = await self._record(
+                        standing, request, forms[-1], outcome, turn, other_follows=other_follows
+                    )
             if submitted is not None:
                 return submitted
             if isinstance(outcome, CreateThrottled | CreateNotSent):
@@ -213,12 +220,13 @@ class Submitter:
         return self._terms.price_usd
 
     async def _create(
-        self, request: GenerationRequest, key: PurchaseKey, form: RequestForm
+        self, request: GenerationRequest, key: PurchaseKey, form: RequestForm, turn: Turn
     ) -> CreateOutcome | None:
-        """Send the create; None when the batch stopped before it was sent."""
+        """Send the create; None when the batch stopped or began to pause before it was sent."""
         ledger, owner = self._ports.ledger, self._ports.owner
-        if self._stop:
-            await ledger.not_sent(key, owner, "the batch stopped before it was sent")
+        if self._stop or not self._circuit.holds(turn):
+            what = "stopped" if self._stop else "began to pause"
+            await ledger.not_sent(key, owner, f"the batch {what} before it was sent")
             return None
         try:
             outcome = await self._ports.provider.create(request, form)
@@ -236,6 +244,7 @@ class Submitter:
         request: GenerationRequest,
         form: RequestForm,
         outcome: CreateOutcome,
+        turn: Turn,
         *,
         other_follows: bool,
     ) -> Submitted | None:
@@ -244,7 +253,7 @@ class Submitter:
         match outcome:
             case CreateAccepted(task=task):
                 deadline = await self._keep_task(key, task.task_id)
-                await self._learn(form)
+                await self._learn(form, turn)
                 if deadline is None:
                     return None
                 return Submitted(
@@ -255,6 +264,7 @@ class Submitter:
                     submitted_at=self._ports.clock.now(),
                     deadline_at=deadline,
                     task=task,
+                    trips=turn.trips,
                 )
             case CreateThrottled():
                 await ledger.not_sent(key, owner, "429: over the rate limit")
@@ -264,7 +274,7 @@ class Submitter:
                 await self.breaker.unreached(reason)
             case CreateDoubtful(reason=reason, answer=answer):
                 await ledger.unknown(key, owner, reason, answer=answer)
-                self.breaker.doubted(reason)
+                await self.breaker.doubted(reason, turn)
             case CreateRefused(error=error, stop=stop):
                 if stop is not None:
                     await ledger.not_sent(key, owner, str(error))
@@ -324,9 +334,9 @@ class Submitter:
             ) from error
         return task
 
-    async def _learn(self, form: RequestForm) -> None:
+    async def _learn(self, form: RequestForm, turn: Turn) -> None:
         """An accepted create ends every streak and proves its form."""
-        await self.breaker.accepted()
+        await self.breaker.accepted(turn)
         if not self.understood:
             self.understood = True
             self._form = form

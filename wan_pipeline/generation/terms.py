@@ -44,13 +44,15 @@ class Terms:
         prompt_set: who buys; the name of the series when it is a reproduction.
         reproduction: buy each request once more to compare, as `ledger.series` tells; what the
             dataset has of it is neither looked at nor touched.
-        unknown_in_a_row: creates without a known outcome after which submitting stops.
+        unknown_in_a_row: creates without a known outcome after which submitting pauses.
         refused_in_a_row: refusals without an acceptance after which submitting stops.
         unsent_in_a_row: creates that found no connection after which submitting stops.
         caps: the most that may be paid or reserved.
         retry: what may be bought again, and how often.
         finished_watched: how many of the last finished tasks the failures are counted among.
-        failed_share: submitting stops when more than this share of them failed.
+        failed_share: submitting pauses when more than this share of them failed.
+        breaker_pause_s: such a pause; 0 stops at once instead.
+        breaker_pauses: such pauses in a row, without anything getting better, before it stops.
         throttle_patience_s: seconds of refusals (429) without one acceptance until it stops.
         pause_first_s: first pause after a 429 without Retry-After or a failed connection; doubled.
         pause_longest_s: longest such pause.
@@ -76,6 +78,8 @@ class Terms:
     retry: RetryRule = field(default_factory=RetryRule)
     finished_watched: int = 20
     failed_share: float = 0.5
+    breaker_pause_s: float = 30.0
+    breaker_pauses: int = 1
     throttle_patience_s: float = 900.0
     pause_first_s: float = 1.0
     pause_longest_s: float = 60.0

@@ -65,6 +65,7 @@ class Profile:
         price_source: where the price comes from and of which date.
         result_lifetime_s: seconds until result URLs and task records die.
         task_patience_s: seconds that one run waits for one task before it leaves it to the next.
+        breaker_pause_s: seconds that creates pause when too many of them, or of the tasks, fail.
     """
 
     name: ProfileName
@@ -78,6 +79,7 @@ class Profile:
     price_source: str = "not published"
     result_lifetime_s: float = 24 * 3600.0
     task_patience_s: float = 1800.0
+    breaker_pause_s: float = 30.0
 
 
 PROFILES: dict[ProfileName, Profile] = {

@@ -34,6 +34,7 @@ def built(folder: Path, flagged: Mapping[str, int]) -> Built:
         submitted=2,
         stored=5,
         taken_up=0,
+        pauses=(),
         cost_usd=Decimal("0.15"),
         duration_s=1.0,
         flagged=flagged,

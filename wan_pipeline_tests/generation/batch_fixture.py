@@ -118,7 +118,7 @@ class Workbench:
     key: str = KEY
 
     def terms(self, **values: Any) -> Terms:
-        """Generous limits and the flat form, so that a test meets only what it asks for."""
+        """Generous limits, flat form, no breaker's pause: a test meets only what it asks for."""
         given: dict[str, Any] = {
             "profile": PROFILE,
             "dialect": "gateway",
@@ -131,6 +131,7 @@ class Workbench:
             "task_patience_s": 1200.0,
             "code_version": "test",
             "prompt_set": "tests",
+            "breaker_pause_s": 0.0,
         }
         return Terms(**{**given, **values})
 

@@ -1,4 +1,4 @@
-"""An emulator at the highest speed-up and a workbench beside it."""
+"""An emulator at the highest speed-up and a workbench beside it; an account by a fake clock."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import pytest
 
 from wan_pipeline_tests.emulator_fixture import RunningEmulator
 from wan_pipeline_tests.generation.batch_fixture import Workbench
+from wan_pipeline_tests.generation.clocked import CountingLedger, FakeClock, Scene
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,3 +26,13 @@ def emulator(tmp_path: Path) -> Iterator[RunningEmulator]:
 def bench(tmp_path: Path, emulator: RunningEmulator) -> Workbench:
     """An empty ledger and store, and a client of that emulator."""
     return Workbench(folder=tmp_path / "data", base_url=emulator.base_url)
+
+
+@pytest.fixture
+def scene(tmp_path: Path) -> Iterator[Scene]:
+    """An empty ledger."""
+    with (
+        CountingLedger(tmp_path / "ledger.sqlite", "emulator") as ledger,
+        ledger.owner("run") as owner,
+    ):
+        yield Scene(ledger, owner, FakeClock(ledger))

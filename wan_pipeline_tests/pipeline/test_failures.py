@@ -259,3 +259,18 @@ def test_a_set_without_a_good_row_fails_before_anything_else(
         assert "rejects" in run.outcome.error
         assert run.materialized == {}
         assert (site.layout.tables("useless") / "rejects.parquet").exists()
+
+
+def test_a_pause_of_the_breaker_is_counted_in_the_metadata(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    """Three creates in doubt hold the others back for a moment; then they are bought."""
+    folder = tmp_path_factory.mktemp("paused")
+    doubts = Fault(kind=FaultKind.ERROR_500_BEFORE, times=3)
+    plan = FAST.model_copy(update={"faults": (doubts,)})
+    with RunningEmulator(folder / "provider", plan) as provider:
+        settings = settings_for(folder / "data", provider.base_url, breaker_pause_s=0.2)
+        with Site(folder / "data", settings) as site:
+            site.write("set.csv", "prompt\none\ntwo\nthree\nfour\n")
+            told = site.run("build_dataset", "set").metadata["images"]
+    assert (told["breaker_pauses"], told["creates_sent"], told["images_stored"]) == (1, 4, 1)

@@ -43,9 +43,13 @@ def test_only_the_emulator_we_start_is_sped_up() -> None:
     assert ours.starts_emulator
     assert ours.account().limits.submissions_per_second == 100
     assert ours.account().limits.running_at_once == 5
+    assert ours.account().breaker_pause_s == 1.5
+    assert Settings(breaker_pause_s=7).account().breaker_pause_s == 7
+    assert Settings(breaker_pause_s=0).account().breaker_pause_s == 0
     assert not theirs.starts_emulator
     assert theirs.account().limits == PROFILES[ProfileName.EMULATOR].limits
     assert theirs.account().result_lifetime_s == 24 * 3600
+    assert theirs.account().breaker_pause_s == 30
 
 
 @pytest.mark.parametrize(

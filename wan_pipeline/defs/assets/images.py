@@ -181,6 +181,7 @@ def _counts(report: BatchReport) -> dict[str, dg.MetadataValue | int | float]:
         "requests_failed": tally.failed,
         "images_new": tally.images,
         "throttled": tally.throttled,
+        "breaker_pauses": len(tally.pauses),
         "requests_left": report.left,
         "cost_of_left_usd": ui.money(report.left_cost_usd),
         "cost_usd": ui.money(tally.cost_usd),
