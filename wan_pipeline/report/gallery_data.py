@@ -122,6 +122,11 @@ def _rounded(value: float | None) -> float | None:
     return None if value is None else round(value, 1)
 
 
+def _brief(seconds: float | None) -> float | None:
+    """With three digits that count, so that a moment is no zero."""
+    return None if seconds is None else float(f"{seconds:.3g}")
+
+
 def _quality(name: str) -> Callable[[GalleryRow], Any]:
     return lambda row: getattr(row.quality, name, None)
 
@@ -139,7 +144,7 @@ _OF_IMAGES: dict[str, Callable[[GalleryRow], Any]] = {
     "actual": lambda row: row.actual_prompt,
     "task": lambda row: row.task_id,
     "run": lambda row: row.run_id,
-    "latency": lambda row: _rounded(row.latency_s),
+    "latency": lambda row: _brief(row.latency_s),
     "format": lambda row: row.format,
     "bytes": lambda row: row.bytes,
     "created": lambda row: row.created_at and row.created_at.isoformat(timespec="seconds"),
