@@ -39,7 +39,7 @@ class DataLayout:
 
     @property
     def served_ledger(self) -> Path:
-        """Says that the durable record is on a server, and which; there when it was once."""
+        """Says that the durable record is on a server, and which one; there when it was once."""
         return self.root / "ledger-server.txt"
 
     @property
@@ -124,6 +124,10 @@ class DataLayout:
     def quality_elsewhere(self, prompt_set: str) -> Path:
         """The set's pairs of near duplicates with other sets."""
         return self.root / "quality" / "elsewhere" / f"{prompt_set}.parquet"
+
+    def quality_outcomes(self, prompt_set: str) -> Path:
+        """What became of the set's requests."""
+        return self.root / "quality" / "outcomes" / f"{prompt_set}.parquet"
 
     def quarantine(self, prompt_set: str) -> Path:
         """The page that shows what is flagged in the set."""

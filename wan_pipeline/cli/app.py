@@ -26,7 +26,8 @@ from wan_pipeline.cli.screen import open_console, say, warn
 from wan_pipeline.cli.trace import trace
 from wan_pipeline.ledger.retries import Retry  # noqa: TC001  typer reads it at run time
 from wan_pipeline.prompts.sets import find_prompt_sets, scan
-from wan_pipeline.settings import Settings, unusable_plan
+from wan_pipeline.settings import Settings
+from wan_pipeline.speed_up import unusable_plan
 from wan_pipeline.wan.errors import ConfigurationError
 
 if TYPE_CHECKING:

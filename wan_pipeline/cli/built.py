@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from wan_pipeline.defs.launch import JobOutcome
     from wan_pipeline.generation.planning import Standing, UnfinishedRequest
-    from wan_pipeline.settings import DataLayout
+    from wan_pipeline.layout import DataLayout
     from wan_pipeline.wan.errors import StopReason
 
 __all__ = ["Built", "Summary"]

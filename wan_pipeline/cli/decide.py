@@ -19,9 +19,7 @@ from wan_pipeline.cli.screen import open_console, printable
 from wan_pipeline.ledger import decisions
 from wan_pipeline.ledger.decisions import Decision
 from wan_pipeline.ledger.errors import DecisionError
-from wan_pipeline.ledger.lookup import find_purchases, find_request
-from wan_pipeline.ledger.series import standing_among
-from wan_pipeline.ledger.states import PurchaseState
+from wan_pipeline.ledger.undecided import ADOPTABLE, DOUBTFUL, find_decidable
 from wan_pipeline.settings import Settings
 from wan_pipeline.wan.errors import ConfigurationError
 
@@ -30,15 +28,12 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
-    from wan_pipeline.ledger.ledger import Ledger
     from wan_pipeline.ledger.records import Purchase
 
 __all__ = ["adopt", "release", "write_off"]
 
 NOBODY = "unknown"
 ZERO = Decimal(0)
-UNKNOWN = (PurchaseState.UNKNOWN,)
-ADOPTABLE = (PurchaseState.UNKNOWN, PurchaseState.WRITTEN_OFF)
 
 Request = Annotated[
     str, typer.Argument(metavar="REQUEST", help="The beginning of its id, at least 6 digits.")
@@ -83,7 +78,7 @@ def adopt(
     console, settings = open_console(), Settings()
     with explained(console), opened_ledger(settings) as ledger:
         who, why, task_id = _who(who), _given("--why", why), _given("TASK_ID", task_id)
-        (purchase,) = _decidable(ledger, [request], ADOPTABLE, prompt_set)
+        (purchase,) = find_decidable(ledger, [request], ADOPTABLE, bought_by=prompt_set)
         price = purchase.price_usd * purchase.n
         _tell(console, [purchase])
         console.print(
@@ -124,7 +119,7 @@ def release(
     console, settings = open_console(), Settings()
     with explained(console), opened_ledger(settings) as ledger:
         who, why = _who(who), _given("--why", why)
-        purchases = _decidable(ledger, requests, UNKNOWN, prompt_set)
+        purchases = find_decidable(ledger, requests, DOUBTFUL, bought_by=prompt_set)
         _refuse_known_tasks(settings, purchases)
         own = [each for each in purchases if each.series is None]
         _tell(console, purchases)
@@ -162,7 +157,7 @@ def write_off(
     console, settings = open_console(), Settings()
     with explained(console), opened_ledger(settings) as ledger:
         who, why = _who(who), _given("--why", why)
-        purchases = _decidable(ledger, requests, UNKNOWN, prompt_set)
+        purchases = find_decidable(ledger, requests, DOUBTFUL, bought_by=prompt_set)
         _refuse_known_tasks(settings, purchases)
         _tell(console, purchases)
         console.print(
@@ -177,47 +172,6 @@ def write_off(
             change = partial(decisions.write_off, decision=decision, now=ledger.now())
             ledger.apply_now(partial(change, profile=ledger.profile))
             console.print(f"Written off: {each.request_id[:12]}.")
-
-
-def _decidable(
-    ledger: Ledger,
-    beginnings: Sequence[str],
-    allowed: Sequence[PurchaseState],
-    prompt_set: str | None,
-) -> list[Purchase]:
-    """The purchases of the named requests that can be decided, one of each.
-
-    Raises:
-        UnclearRequestError: a beginning names none or several.
-        DecisionError: one of them is in another state, or several purchases of it can be decided.
-    """
-    named = list(dict.fromkeys(find_request(ledger, each) for each in beginnings))
-    return [_one_of(ledger, request_id, allowed, prompt_set) for request_id in named]
-
-
-def _one_of(
-    ledger: Ledger, request_id: str, allowed: Sequence[PurchaseState], prompt_set: str | None
-) -> Purchase:
-    """The purchase of a request that is meant: its newest attempt, or one of its reproductions."""
-    from wan_pipeline.ledger.export import RowFilter  # noqa: PLC0415  keeps --help fast
-
-    found, _ = find_purchases(ledger, RowFilter(requests=[request_id]))
-    standing = [each for each in standing_among(found) if prompt_set in (None, each.bought_by_set)]
-    meant = [each for each in standing if each.state in allowed]
-    if len(meant) == 1:
-        return meant[0]
-    if meant:
-        sets = ", ".join(each.bought_by_set for each in meant)
-        raise DecisionError(
-            f"{request_id[:12]} needs a decision for several purchases, bought by {sets}: say which"
-            " with --set. Nothing was changed"
-        )
-    told = ", ".join(each.state.value for each in standing) or f"not bought by {prompt_set}"
-    raise DecisionError(
-        f"{request_id[:12]} is {told}: only a request that is"
-        f" {' or '.join(each.value for each in allowed)} can be decided this way. Nothing was"
-        " changed; `wan ledger show --state unknown` lists what needs a decision"
-    )
 
 
 def _decision(purchase: Purchase, *, who: str, why: str) -> Decision:

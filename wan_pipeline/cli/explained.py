@@ -29,7 +29,9 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
-__all__ = ["exit_code_of", "explained"]
+    from wan_pipeline.defs.launch import JobOutcome
+
+__all__ = ["exit_code_of", "explained", "say_why"]
 
 # What the person who typed the command can mend by typing another one.
 USAGE_ERRORS = (
@@ -66,6 +68,21 @@ def explained(console: Console) -> Generator[None]:
             " twice.",
         )
         raise typer.Exit(ExitCode.INTERRUPTED) from None
+
+
+def say_why(console: Console, outcome: JobOutcome, *, interrupted: str) -> ExitCode:
+    """Say why a run that only makes files made none; the code that tells it to a script.
+
+    Args:
+        console: where to.
+        outcome: of the run, which did not succeed.
+        interrupted: what is true when it was interrupted.
+    """
+    if outcome.interrupted:
+        warn(console, f"Interrupted. {interrupted}")
+        return ExitCode.INTERRUPTED
+    say(console, outcome.error or f"run {outcome.run_id} failed; its log is in the Dagster UI")
+    return exit_code_of(outcome.error_class)
 
 
 def exit_code_of(error_class: str) -> ExitCode:

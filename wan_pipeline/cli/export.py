@@ -5,20 +5,14 @@ from __future__ import annotations
 import json
 from enum import StrEnum
 from pathlib import Path  # noqa: TC003  typer reads annotations at run time
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
-from wan_pipeline.cli.exit_codes import ExitCode
-from wan_pipeline.cli.explained import exit_code_of, explained
-from wan_pipeline.cli.screen import open_console, say, warn
+from wan_pipeline.cli.explained import explained, say_why
+from wan_pipeline.cli.screen import open_console, warn
 from wan_pipeline.dataset.exports.terms import DEFAULT_SHARD_MB, BytesMode, checked_licence
 from wan_pipeline.settings import Settings
-
-if TYPE_CHECKING:
-    from rich.console import Console
-
-    from wan_pipeline.defs.launch import JobOutcome
 
 __all__ = ["export"]
 
@@ -105,7 +99,8 @@ def export(
         with Session(settings, console=console) as session:
             outcome, told = session.make_exports(order)
         if not outcome.success:
-            raise typer.Exit(_say_why(console, outcome))
+            gone = "The export that was being written is gone; older ones are not."
+            raise typer.Exit(say_why(console, outcome, interrupted=gone))
     from wan_pipeline.cli.exported import show_exports  # noqa: PLC0415
 
     found: list[dict[str, Any]] = told["summary"]
@@ -113,16 +108,11 @@ def export(
         typer.echo(json.dumps(found, indent=2))
         return
     show_exports(console, found)
-    if mode is BytesMode.MARKED and any(each["markings"].get("provider-c2pa") for each in found):
-        warn(console, "Files that the provider has signed are left as they were: see `marking`.")
+    if signed := max(each["markings"].get("provider-c2pa", 0) for each in found):
+        warn(
+            console,
+            f"{signed} images go as received: the provider has signed their files, and a mark would"
+            " break the signature. The column `marking` says provider-c2pa there.",
+        )
     if licence is None:
         warn(console, "The dataset card says: licence unknown. State one with --licence ID.")
-
-
-def _say_why(console: Console, outcome: JobOutcome) -> ExitCode:
-    """Why nothing was exported, and the code that says so."""
-    if outcome.interrupted:
-        warn(console, "Interrupted. The export that was being written is gone; older ones are not.")
-        return ExitCode.INTERRUPTED
-    say(console, outcome.error or f"run {outcome.run_id} failed; its log is in the Dagster UI")
-    return exit_code_of(outcome.error_class)

@@ -16,13 +16,13 @@ from wan_pipeline.cli.decide import adopt, release, write_off
 from wan_pipeline.cli.explained import explained
 from wan_pipeline.cli.opened import opened_ledger
 from wan_pipeline.cli.screen import open_console, warn
+from wan_pipeline.ledger.filters import RowFilter
 from wan_pipeline.ledger.lookup import find_purchases, find_request, history_of
 from wan_pipeline.ledger.states import PurchaseState
 from wan_pipeline.settings import Settings
 from wan_pipeline.wan.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from wan_pipeline.ledger.export import RowFilter
     from wan_pipeline.ledger.ledger import Ledger
 
 __all__ = ["ledger"]
@@ -181,8 +181,6 @@ def _filter(
     prompt_set: list[str] | None,
     day: datetime | None,
 ) -> RowFilter:
-    from wan_pipeline.ledger.export import RowFilter  # noqa: PLC0415  keeps --help fast
-
     since = None if day is None else day.replace(tzinfo=UTC)
     return RowFilter(
         requests=named or None,

@@ -20,7 +20,7 @@ from wan_pipeline.generation.reconcile import (
     match_orphans,
     reopen_files,
 )
-from wan_pipeline.ledger.export import RowFilter
+from wan_pipeline.ledger.filters import RowFilter
 from wan_pipeline.ledger.lookup import (
     changed_requests,
     find_purchases,

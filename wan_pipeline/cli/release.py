@@ -3,20 +3,15 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from wan_pipeline.cli.exit_codes import ExitCode
-from wan_pipeline.cli.explained import exit_code_of, explained
+from wan_pipeline.cli.explained import explained, say_why
 from wan_pipeline.cli.export import export
 from wan_pipeline.cli.screen import open_console, say, warn
 from wan_pipeline.settings import Settings
-
-if TYPE_CHECKING:
-    from rich.console import Console
-
-    from wan_pipeline.defs.launch import JobOutcome
 
 __all__ = ["release"]
 
@@ -90,7 +85,7 @@ def create(
         with Session(settings, console=console) as session:
             outcome, told = session.make_release(order)
         if not outcome.success:
-            raise typer.Exit(_say_why(console, outcome))
+            raise typer.Exit(say_why(console, outcome, interrupted="No release was made."))
         made = open_release(settings.layout.releases, told["release"])
     from wan_pipeline.cli.released import created_as_json, show_release  # noqa: PLC0415
 
@@ -167,8 +162,9 @@ def verify(
     """Hash every file again and name each difference; exit code 3 when there is one."""
     console = open_console(stderr=as_json)
     with explained(console):
-        from wan_pipeline.cli.released import every_version, verified_as_json  # noqa: PLC0415
+        from wan_pipeline.cli.released import verified_as_json  # noqa: PLC0415  imports pyarrow
         from wan_pipeline.dataset.release.errors import ReleaseUsageError  # noqa: PLC0415
+        from wan_pipeline.dataset.release.reference import every_version  # noqa: PLC0415
         from wan_pipeline.dataset.release.verify import verify_release  # noqa: PLC0415
 
         folder = Settings().layout.releases
@@ -216,12 +212,3 @@ def diff(
 
 
 release.command()(export)
-
-
-def _say_why(console: Console, outcome: JobOutcome) -> ExitCode:
-    """Why no release was made, and the code that says so."""
-    if outcome.interrupted:
-        warn(console, "Interrupted. No release was made.")
-        return ExitCode.INTERRUPTED
-    say(console, outcome.error or f"run {outcome.run_id} failed; its log is in the Dagster UI")
-    return exit_code_of(outcome.error_class)

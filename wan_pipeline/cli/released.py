@@ -11,7 +11,7 @@ from wan_pipeline.cli.purchases import moment
 from wan_pipeline.cli.screen import printable, warn
 from wan_pipeline.dataset.release.errors import DamagedReleaseError
 from wan_pipeline.dataset.release.manifest import read_manifest
-from wan_pipeline.dataset.release.reference import release_names, versions_of
+from wan_pipeline.dataset.release.reference import every_version
 from wan_pipeline.dataset.release.tables import MANIFEST_FILE
 
 if TYPE_CHECKING:
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 __all__ = [
     "as_json",
     "created_as_json",
-    "every_version",
     "listed",
     "releases_table",
     "show_release",
@@ -36,15 +35,6 @@ __all__ = [
 HASH_DIGITS = 12
 SHOWN_MISSING = 20
 MEGABYTE = 10**6
-
-
-def every_version(releases_dir: Path) -> list[str]:
-    """Every finished version, by name and number."""
-    return [
-        f"{name}@v{version}"
-        for name in release_names(releases_dir)
-        for version in versions_of(releases_dir, name)
-    ]
 
 
 def listed(releases_dir: Path) -> list[dict[str, Any]]:

@@ -21,7 +21,8 @@ from wan_pipeline.dataset.quality.reading import flag_counts
 from wan_pipeline.dataset.reproduction.verdict import REPORT_FILE, read_report
 from wan_pipeline.definitions import build_defs
 from wan_pipeline.defs.assets.drift import JOB as REPRODUCE
-from wan_pipeline.defs.launch import fail_dead_runs, open_instance, run_job, told_by
+from wan_pipeline.defs.dead_runs import fail_dead_runs
+from wan_pipeline.defs.launch import open_instance, run_job, told_by
 from wan_pipeline.generation.planning import (
     PLAN_FILE,
     Plan,

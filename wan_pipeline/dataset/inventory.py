@@ -26,21 +26,21 @@ class Inventory:
     Attributes:
         files: distinct files that the ledger calls stored.
         missing: those of them that are not there, by path.
-        wrong_size: those with another length: path to (recorded, found).
+        wrong_length: those with another length: path to (recorded, found).
         unknown: files in the store that no row names; one of a running batch may be among them.
         unknown_bytes: their length together.
     """
 
     files: int
     missing: tuple[str, ...] = ()
-    wrong_size: dict[str, tuple[int, int]] = field(default_factory=dict[str, tuple[int, int]])
+    wrong_length: dict[str, tuple[int, int]] = field(default_factory=dict[str, tuple[int, int]])
     unknown: tuple[str, ...] = ()
     unknown_bytes: int = 0
 
     @property
     def agrees(self) -> bool:
         """Whether every file that was recorded is there, whole."""
-        return not (self.missing or self.wrong_size)
+        return not (self.missing or self.wrong_length)
 
 
 def take_inventory(root: Path, recorded: Iterable[tuple[str | None, int | None]]) -> Inventory:
@@ -56,7 +56,7 @@ def take_inventory(root: Path, recorded: Iterable[tuple[str | None, int | None]]
     """
     found = dict(_files(root))
     missing: set[str] = set()
-    wrong_size: dict[str, tuple[int, int]] = {}
+    wrong_length: dict[str, tuple[int, int]] = {}
     known: set[str] = set()
     for path, length in recorded:
         name = path or NO_PATH
@@ -65,12 +65,12 @@ def take_inventory(root: Path, recorded: Iterable[tuple[str | None, int | None]]
         if size is None:
             missing.add(name)
         elif length is not None and size != length:
-            wrong_size[name] = (length, size)
+            wrong_length[name] = (length, size)
     unknown = sorted(set(found) - known)
     return Inventory(
         files=len(known),
         missing=tuple(sorted(missing)),
-        wrong_size=dict(sorted(wrong_size.items())),
+        wrong_length=dict(sorted(wrong_length.items())),
         unknown=tuple(unknown),
         unknown_bytes=sum(found[name] for name in unknown),
     )

@@ -18,8 +18,10 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from wan_pipeline.dataset.atomic import atomic_path
+from wan_pipeline.dataset.fields import known, optional
 from wan_pipeline.ledger.shown import shown_of
 from wan_pipeline.prompts.plan_table import iter_requests
+from wan_pipeline.prompts.request import REQUEST_COLUMNS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -40,68 +42,59 @@ TIME = pa.timestamp("us", tz="UTC")
 SORT_KEYS = [("prompt_id", "ascending"), ("request_id", "ascending"), ("image_index", "ascending")]
 
 
-def _known(name: str, kind: pa.DataType, description: str) -> pa.Field:
-    """A column that every image has a value for."""
-    return pa.field(name, kind, nullable=False, metadata={"description": description})
-
-
-def _optional(name: str, kind: pa.DataType, description: str) -> pa.Field:
-    """A column that the provider or a later step may leave empty."""
-    return pa.field(name, kind, metadata={"description": description})
-
-
+#: One row per image; optional is what the provider or a later step may leave empty.
 METADATA = pa.schema(
     [
-        _known("request_id", pa.string(), "SHA-256 of the request's canonical JSON"),
-        _known("image_index", pa.int32(), "which of the request's images, from 0"),
-        _known("image_id", pa.string(), "SHA-256 of the image's bytes as received"),
-        _known("prompt_set", pa.string(), "prompt file without its extensions"),
-        _known(
+        known("request_id", pa.string(), "SHA-256 of the request's canonical JSON"),
+        known("image_index", pa.int32(), "which of the request's images, from 0"),
+        known("image_id", pa.string(), "SHA-256 of the image's bytes as received"),
+        known("prompt_set", pa.string(), "prompt file without its extensions"),
+        known(
             "prompt_id",
             pa.string(),
             "given in the prompt file, or a hash of prompt and negative prompt",
         ),
-        _known("model", pa.string(), "model id sent"),
-        _known("prompt", pa.string(), "prompt sent"),
-        _known("negative_prompt", pa.string(), "negative prompt sent; empty when none"),
-        _known("size", pa.string(), "size asked for, width*height"),
-        _known("width", pa.int32(), "pixels across, as received"),
-        _known("height", pa.int32(), "pixels down, as received"),
-        _known("n", pa.int32(), "images asked for by the request"),
-        _known("seed", pa.int64(), "seed sent"),
-        _known("seed_source", pa.string(), "given (in the prompt file) or derived"),
-        _known("replica", pa.int32(), "which of the prompt's replicas, from 0"),
-        _known("prompt_extend", pa.bool_(), "whether the provider rewrote the prompt"),
-        _known("watermark", pa.bool_(), "whether a watermark was asked for"),
-        _optional(
+        known("model", pa.string(), "model id sent"),
+        known("prompt", pa.string(), "prompt sent"),
+        known("negative_prompt", pa.string(), "negative prompt sent; empty when none"),
+        known("size", pa.string(), "size asked for, width*height"),
+        known("width", pa.int32(), "pixels across, as received"),
+        known("height", pa.int32(), "pixels down, as received"),
+        known("n", pa.int32(), "images asked for by the request"),
+        known("seed", pa.int64(), "seed sent"),
+        known("seed_source", pa.string(), "given (in the prompt file) or derived"),
+        known("replica", pa.int32(), "which of the prompt's replicas, from 0"),
+        known("prompt_extend", pa.bool_(), "whether the provider rewrote the prompt"),
+        known("watermark", pa.bool_(), "whether a watermark was asked for"),
+        optional(
             "actual_prompt", pa.string(), "the rewritten prompt, where the dialect returns it"
         ),
-        _known("profile", pa.string(), "account that bought it"),
-        _known("dialect", pa.string(), "wire protocol spoken"),
-        _known("task_id", pa.string(), "the provider's task"),
-        _optional("job_id", pa.string(), "the provider's job behind the image"),
-        _optional("submitted_at", TIME, "the create was accepted"),
-        _optional("completed_at", TIME, "the task was done"),
-        _optional("latency_s", pa.float64(), "seconds between the two"),
-        _known("url", pa.string(), "where the image was fetched"),
-        _optional("url_expires_at", TIME, "when that URL dies, at the latest"),
-        _known("path", pa.string(), "the file, relative to data/<profile>"),
-        _known("format", pa.string(), "png, webp or jpeg, by its content"),
-        _known("bytes", pa.int64(), "length of the file"),
-        _optional(
+        known("profile", pa.string(), "account that bought it"),
+        known("dialect", pa.string(), "wire protocol spoken"),
+        known("task_id", pa.string(), "the provider's task"),
+        optional("job_id", pa.string(), "the provider's job behind the image"),
+        optional("submitted_at", TIME, "the create was accepted"),
+        optional("completed_at", TIME, "the task was done"),
+        optional("latency_s", pa.float64(), "seconds between the two"),
+        known("url", pa.string(), "where the image was fetched"),
+        optional("url_expires_at", TIME, "when that URL dies, at the latest"),
+        known("path", pa.string(), "the file, relative to data/<profile>"),
+        known("format", pa.string(), "png, webp or jpeg, by its content"),
+        known("bytes", pa.int64(), "length of the file"),
+        optional(
             "phash",
             pa.string(),
             "perceptual hash, 16 hex digits; null when the file cannot be decoded",
         ),
-        _known("cost_usd", COST, "the image's exact share of its task's cost"),
-        _optional("discount", pa.string(), "as the provider reported it"),
-        _optional("cost_source", pa.string(), "reported (by the provider) or price_table"),
-        _known("bought_by_set", pa.string(), "prompt set whose run bought it"),
-        _known("run_id", pa.string(), "Dagster run that bought it"),
-        _known("code_version", pa.string(), "version of wan_pipeline that bought it"),
-        _known("created_at", TIME, "when it was bought"),
-        _optional("provider_metadata", pa.string(), "the provider's metadata object as JSON"),
-        _known("prompt_columns", pa.string(), "the prompt row's other columns as JSON"),
+        known("cost_usd", COST, "the image's exact share of its task's cost"),
+        optional("discount", pa.string(), "as the provider reported it"),
+        optional("cost_source", pa.string(), "reported (by the provider) or price_table"),
+        known("bought_by_set", pa.string(), "prompt set whose run bought it"),
+        known("run_id", pa.string(), "Dagster run that bought it"),
+        known("code_version", pa.string(), "version of wan_pipeline that bought it"),
+        known("created_at", TIME, "when it was bought"),
+        optional("provider_metadata", pa.string(), "the provider's metadata object as JSON"),
+        known("prompt_columns", pa.string(), "the prompt row's other columns as JSON"),
     ]
 )
 
@@ -213,16 +206,6 @@ def _row(
         if purchase.completed_at and purchase.submitted_at
         else None
     )
-    of_request = (
-        "model",
-        "prompt",
-        "negative_prompt",
-        "size",
-        "n",
-        "seed",
-        "prompt_extend",
-        "watermark",
-    )
     of_prompt = ("request_id", "prompt_id", "seed_source", "replica", "prompt_columns")
     of_purchase = (
         "actual_prompt",
@@ -252,7 +235,7 @@ def _row(
         "height",
     )
     return {
-        **{name: getattr(request, name) for name in of_request},
+        **{name: getattr(request, name) for name in REQUEST_COLUMNS},
         **{name: getattr(planned, name) for name in of_prompt},
         **{name: getattr(purchase, name) for name in of_purchase},
         **{name: getattr(record, name) for name in of_image},

@@ -8,16 +8,16 @@ from __future__ import annotations
 import errno
 import os
 import shutil
+import uuid
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
-from dagster import DagsterRunStatus, RunsFilter
 from filelock import FileLock
 
 from wan_pipeline.dataset.atomic import write_atomic
-from wan_pipeline.processes import process_alive, process_start, this_machine
+from wan_pipeline.defs.dead_runs import process_tags
 from wan_pipeline.wan.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -25,15 +25,12 @@ if TYPE_CHECKING:
 
     from wan_pipeline.settings import DataLayout, Settings
 
-__all__ = ["JobOutcome", "fail_dead_runs", "open_instance", "run_job", "told_by"]
+__all__ = ["JobOutcome", "open_instance", "run_job", "told_by"]
 
-MACHINE_TAG, PID_TAG, START_TAG = "wan/machine", "wan/pid", "wan/process_start"
 MAX_RETRIES_TAG = "dagster/max_retries"
 INSTANCE_SETTINGS = "dagster.yaml"
 DATABASE_FOLDERS = ("history", "schedules")
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
-
-
 INTERRUPTS = frozenset({"DagsterExecutionInterruptedError", "KeyboardInterrupt"})
 
 
@@ -114,15 +111,15 @@ def run_job(
     config = {**(own.get_run_config_for_partition_key(prompt_set) if of_partition else {}), **QUIET}
     for name, values in {**(ops or {}), **({"images": images} if images else {})}.items():
         config["ops"] = {**config.get("ops", {}), name: {"config": dict(values)}}
+    run_id = str(uuid.uuid4())
     result = job.execute_in_process(
         instance=instance,
         partition_key=prompt_set,
         raise_on_error=False,
         run_config=config,
+        run_id=run_id,
         tags={
-            MACHINE_TAG: this_machine(),
-            PID_TAG: str(os.getpid()),
-            START_TAG: str(process_start(os.getpid())),
+            **process_tags(run_id),
             # Should it be killed, a person runs it again; the daemon must not spend on its own.
             MAX_RETRIES_TAG: "0",
         },
@@ -155,35 +152,6 @@ def told_by(instance: dg.DagsterInstance, outcome: JobOutcome, asset: str) -> di
         if made is not None and made.asset_key == dg.AssetKey(asset):
             return {name: entry.value for name, entry in made.metadata.items()}
     return {}
-
-
-def fail_dead_runs(instance: dg.DagsterInstance) -> list[str]:
-    """Mark runs of this machine as failed whose process is gone; returns their ids.
-
-    A killed process cannot say that its run ended, and the instance would show it as running for
-    ever.
-    """
-    unfinished = [
-        DagsterRunStatus.NOT_STARTED,
-        DagsterRunStatus.STARTING,
-        DagsterRunStatus.STARTED,
-        DagsterRunStatus.CANCELING,
-    ]
-    runs = instance.get_runs(RunsFilter(statuses=unfinished, tags={MACHINE_TAG: this_machine()}))
-    dead = [
-        run
-        for run in runs
-        # A run that the UI starts again carries its parent's tags, and another process works on it.
-        if run.parent_run_id is None
-        and not process_alive(int(run.tags[PID_TAG]), float(run.tags[START_TAG]))
-    ]
-    for run in dead:
-        instance.report_run_failed(
-            run,
-            "The process of this run is gone. What it paid for is in the ledger; the next run goes"
-            " on with it.",
-        )
-    return [run.run_id for run in dead]
 
 
 def _make_writable_folders(layout: DataLayout, home: Path) -> None:

@@ -88,19 +88,19 @@ def ledger_agrees_with_files(wan: WanResource) -> dg.AssetCheckResult:
         *({"path": path, "recorded": "", "found": "no file"} for path in found.missing),
         *(
             {"path": path, "recorded": recorded, "found": length}
-            for path, (recorded, length) in found.wrong_size.items()
+            for path, (recorded, length) in found.wrong_length.items()
         ),
     ]
     return dg.AssetCheckResult(
         passed=found.agrees,
         severity=ERROR,
         description=f"files recorded: {found.files}, missing: {len(found.missing)}, of another"
-        f" length: {len(found.wrong_size)}; files known to no row: {len(found.unknown)}"
+        f" length: {len(found.wrong_length)}; files known to no row: {len(found.unknown)}"
         + ("" if found.agrees else f". {REMEDY}"),
         metadata={
             "files": found.files,
             "missing": len(found.missing),
-            "wrong_size": len(found.wrong_size),
+            "wrong_length": len(found.wrong_length),
             "unknown_files": len(found.unknown),
             "unknown_bytes": found.unknown_bytes,
             "disagreements": ui.table_rows(wrong[:SHOWN]),

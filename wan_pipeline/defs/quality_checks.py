@@ -1,8 +1,8 @@
-"""Checks of `quality`: what is flagged, and which prompts have trouble. None blocks.
+"""Checks of `quality`: what is flagged of images and of requests. None blocks.
 
-Each counts, shows the first rows, and links to its section of the quarantine page. The shares that
-are allowed are settings. Whether sizes are right and images are as many as asked for is checked on
-`image_metadata`.
+Each counts, shows the first rows, and links to its table and to its section of the quarantine page.
+The shares that are allowed are settings. Whether sizes are right and images as many as asked for is
+checked on `image_metadata`.
 """
 
 # pyright: reportAttributeAccessIssue=false
@@ -14,14 +14,13 @@ import dagster as dg
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from wan_pipeline.dataset.quality.flags import Flag
-from wan_pipeline.dataset.quality.troubles import Trouble, Troubles, troubles_of
+from wan_pipeline.dataset.quality.flags import Flag, RequestFlag
+from wan_pipeline.dataset.quality.outcomes import RequestOutcomes, read_outcomes
+from wan_pipeline.dataset.quality.reading import read_table
 from wan_pipeline.defs import ui
 from wan_pipeline.defs.partitions import prompt_sets
 from wan_pipeline.defs.resources import WanResource
-from wan_pipeline.prompts.plan_table import REQUESTS_FILE
-from wan_pipeline.report.quarantine import MODERATED, WITHOUT_IMAGE
-from wan_pipeline.settings import DataLayout
+from wan_pipeline.layout import DataLayout
 
 __all__ = ["quality_checks"]
 
@@ -36,8 +35,8 @@ def images_differ(context: dg.AssetCheckExecutionContext, wan: WanResource) -> d
     layout, settings = wan.layout, wan.settings()
     found = Flagged(layout, context.partition_key, Flag.NEAR_DUPLICATE)
     pairs = layout.quality_pairs(context.partition_key)
-    left_out = int((pq.read_schema(pairs).metadata or {}).get(b"pairs_left_out", b"0"))
-    listed = pq.read_table(pairs)
+    listed = read_table(pairs)
+    left_out = int((listed.schema.metadata or {}).get(b"pairs_left_out", b"0"))
     allowed = settings.near_duplicates_allowed
     return found.result(
         passed=found.share <= allowed,
@@ -121,18 +120,18 @@ def no_moderation_failures(
     context: dg.AssetCheckExecutionContext, wan: WanResource
 ) -> dg.AssetCheckResult:
     """Moderation rejected no request of the set; those it did are listed."""
-    troubles, allowed = _troubles(context, wan), wan.settings().moderated_allowed
-    count = len({each.request_id for each in troubles.moderated})
+    layout, prompt_set = wan.layout, context.partition_key
+    outcomes, allowed = _outcomes(layout, prompt_set), wan.settings().moderated_allowed
+    count = outcomes.count(RequestFlag.MODERATION_FAILED)
     return dg.AssetCheckResult(
-        passed=count <= allowed * troubles.requests,
+        passed=count <= allowed * outcomes.requests,
         severity=WARN,
-        description=f"{count} of {troubles.requests} requests were rejected by moderation"
+        description=f"{count} of {outcomes.requests} requests were rejected by moderation"
         f"{_allowed(allowed)}",
         metadata={
             "moderated_requests": count,
-            "requests": troubles.requests,
-            "rows": _rows(troubles.moderated),
-            "page": _section(wan.layout, context.partition_key, MODERATED),
+            "requests": outcomes.requests,
+            **_where(layout, prompt_set, outcomes, RequestFlag.MODERATION_FAILED),
         },
     )
 
@@ -142,19 +141,19 @@ def every_prompt_has_an_image(
     context: dg.AssetCheckExecutionContext, wan: WanResource
 ) -> dg.AssetCheckResult:
     """Every prompt produced at least one image; an error once no run will bring one by itself."""
-    troubles, allowed = _troubles(context, wan), wan.settings().without_image_allowed
-    count = troubles.prompts_without_image
+    layout, prompt_set = wan.layout, context.partition_key
+    outcomes, allowed = _outcomes(layout, prompt_set), wan.settings().without_image_allowed
+    count = outcomes.count(RequestFlag.NEVER_PRODUCED)
     return dg.AssetCheckResult(
-        passed=count <= allowed * troubles.prompts,
-        severity=ERROR if troubles.given_up else WARN,
-        description=f"{count} of {troubles.prompts} prompts have no image, {troubles.given_up} of"
+        passed=count <= allowed * outcomes.prompts,
+        severity=ERROR if outcomes.given_up else WARN,
+        description=f"{count} of {outcomes.prompts} prompts have no image, {outcomes.given_up} of"
         f" them for a reason that does not pass by itself{_allowed(allowed)}",
         metadata={
             "prompts_without_image": count,
-            "given_up": troubles.given_up,
-            "prompts": troubles.prompts,
-            "rows": _rows(troubles.without_image),
-            "page": _section(wan.layout, context.partition_key, WITHOUT_IMAGE),
+            "given_up": outcomes.given_up,
+            "prompts": outcomes.prompts,
+            **_where(layout, prompt_set, outcomes, RequestFlag.NEVER_PRODUCED),
         },
     )
 
@@ -165,7 +164,7 @@ class Flagged:
     def __init__(self, layout: DataLayout, prompt_set: str, flag: Flag) -> None:
         """Read the table."""
         self._layout, self._set, self._flag = layout, prompt_set, flag
-        self.table = pq.read_table(layout.quality(prompt_set))
+        self.table = read_table(layout.quality(prompt_set))
         bears = [flag in flags for flags in self.table["flags"].to_pylist()]
         self._rows = self.table.filter(bears) if bears else self.table
         self.images: int = pc.count_distinct(self.table["image_id"]).as_py()
@@ -207,24 +206,29 @@ class Flagged:
         )
 
 
-def _troubles(context: dg.AssetCheckExecutionContext, wan: WanResource) -> Troubles:
-    with wan.ledger() as ledger:
-        return troubles_of(wan.layout.tables(context.partition_key) / REQUESTS_FILE, ledger)
+def _outcomes(layout: DataLayout, prompt_set: str) -> RequestOutcomes:
+    return read_outcomes(layout.quality_outcomes(prompt_set))
 
 
-def _rows(troubles: Sequence[Trouble]) -> dg.MetadataValue:
-    return ui.table_rows(
-        [
-            {
-                "prompt_id": each.prompt_id,
-                "prompt": each.prompt,
-                "state": each.state,
-                "reason": each.reason,
-                "request_id": each.request_id,
-            }
-            for each in troubles[:SHOWN]
-        ]
-    )
+def _where(
+    layout: DataLayout, prompt_set: str, outcomes: RequestOutcomes, flag: RequestFlag
+) -> dict[str, dg.MetadataValue]:
+    """The first requests that bear a flag, and where all of them are."""
+    first = [
+        {
+            "prompt_id": row.prompt_id,
+            "prompt": row.prompt,
+            "state": row.state,
+            "reason": row.reason,
+            "request_id": row.request_id,
+        }
+        for row in outcomes.flagged(flag)[:SHOWN]
+    ]
+    return {
+        "rows": ui.table_rows(first),
+        "page": _section(layout, prompt_set, flag.value),
+        "table": dg.MetadataValue.path(str(layout.quality_outcomes(prompt_set))),
+    }
 
 
 def _section(layout: DataLayout, prompt_set: str, anchor: str) -> dg.MetadataValue:

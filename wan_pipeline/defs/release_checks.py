@@ -6,7 +6,7 @@ import dagster as dg
 
 from wan_pipeline.dataset.release.errors import DamagedReleaseError
 from wan_pipeline.dataset.release.manifest import Manifest, read_manifest
-from wan_pipeline.dataset.release.reference import release_names, versions_of
+from wan_pipeline.dataset.release.reference import every_version, release_names, versions_of
 from wan_pipeline.dataset.release.tables import MANIFEST_FILE
 from wan_pipeline.dataset.release.verify import verify_release
 from wan_pipeline.defs import ui
@@ -21,11 +21,7 @@ WARN, ERROR = dg.AssetCheckSeverity.WARN, dg.AssetCheckSeverity.ERROR
 def releases_are_whole(wan: WanResource) -> dg.AssetCheckResult:
     """Every byte of every version of every release is as it was released."""
     folder = wan.layout.releases
-    reports = [
-        verify_release(folder, f"{name}@v{version}")
-        for name in release_names(folder)
-        for version in versions_of(folder, name)
-    ]
+    reports = [verify_release(folder, reference) for reference in every_version(folder)]
     differences = [
         {"release": report.reference, "file": each.path, "what": each.says}
         for report in reports

@@ -17,6 +17,7 @@ from pydantic import Field
 from wan_pipeline import __version__
 from wan_pipeline.dataset.keeper import ImageKeeper
 from wan_pipeline.dataset.store import ImageStore
+from wan_pipeline.defs.dead_runs import tag_with_process
 from wan_pipeline.emulator.launcher import ensure_emulator
 from wan_pipeline.emulator.plan import EmulatorPlan
 from wan_pipeline.generation.batch import recover, run_batch
@@ -28,7 +29,8 @@ from wan_pipeline.ledger.ledger import Ledger
 from wan_pipeline.ledger.retries import Retry, RetryRule
 from wan_pipeline.prompts.matrix.count import DEFAULT_MAX_PROMPTS
 from wan_pipeline.prompts.sets import find_prompt_sets
-from wan_pipeline.settings import Settings, unusable_plan
+from wan_pipeline.settings import Settings
+from wan_pipeline.speed_up import unusable_plan
 from wan_pipeline.temp_files import sweep_temp_files
 from wan_pipeline.wan.client import WanClient
 from wan_pipeline.wan.dialects import DIALECTS
@@ -43,8 +45,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from wan_pipeline.generation.progress import BatchReport, Progress
+    from wan_pipeline.layout import DataLayout
     from wan_pipeline.prompts.request import GenerationRequest
-    from wan_pipeline.settings import DataLayout
     from wan_pipeline.wan.dialects.listing import ListedTask
     from wan_pipeline.wan.profiles import Profile
 
@@ -106,6 +108,11 @@ class WanResource(dg.ConfigurableResource):
     canary_sample: int = Field(4, description=_said("canary_sample"))
     emulator_speed_up: float | None = Field(None, description=_said("emulator_speed_up"))
     emulator_plan: str | None = Field(None, description=_said("emulator_plan"))
+
+    def setup_for_execution(self, context: dg.InitResourceContext) -> None:
+        """A run begins, whoever started it; see `defs.dead_runs`."""
+        if context.run is not None and context.instance is not None:
+            tag_with_process(context.instance, context.run)
 
     @classmethod
     def from_settings(cls, settings: Settings) -> Self:

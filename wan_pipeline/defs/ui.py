@@ -3,12 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import dagster as dg
 import pyarrow as pa
 
-__all__ = ["column_lineage", "column_schema", "money", "same_columns", "table_rows"]
+from wan_pipeline.dataset.fields import description_of
+
+__all__ = [
+    "column_lineage",
+    "column_schema",
+    "further_table",
+    "money",
+    "same_columns",
+    "table_rows",
+]
+
+Origins = Mapping[str, tuple[str, str] | Sequence[tuple[str, str]]]
+"""Where columns come from: ``{column: (asset, column there)}``, or several such pairs."""
 
 
 def column_schema(schema: pa.Schema) -> dg.TableSchema:
@@ -18,7 +31,7 @@ def column_schema(schema: pa.Schema) -> dg.TableSchema:
             dg.TableColumn(
                 name=column.name,
                 type=str(column.type),
-                description=(column.metadata or {}).get(b"description", b"").decode() or None,
+                description=description_of(column) or None,
                 constraints=dg.TableColumnConstraints(nullable=column.nullable),
             )
             for column in schema
@@ -26,10 +39,8 @@ def column_schema(schema: pa.Schema) -> dg.TableSchema:
     )
 
 
-def column_lineage(
-    sources: Mapping[str, tuple[str, str] | Sequence[tuple[str, str]]],
-) -> dg.TableColumnLineage:
-    """Lineage from ``{column: (asset, column there)}``, or several such pairs."""
+def column_lineage(sources: Origins) -> dg.TableColumnLineage:
+    """Origins as the UI's lineage."""
     return dg.TableColumnLineage(
         deps_by_column={
             column: [
@@ -46,6 +57,17 @@ def same_columns(
 ) -> dict[str, tuple[str, str]]:
     """The columns of `schema` that come unchanged from the asset `source`."""
     return {name: (source, name) for name in schema.names if name in origin.names}
+
+
+def further_table(
+    name: str, path: Path, *, schema: pa.Schema, sources: Origins
+) -> dict[str, dg.TableSchema | dg.TableColumnLineage | dg.MetadataValue]:
+    """A table beside the one that an asset's row count is of: where it is, columns and lineage."""
+    return {
+        name: dg.MetadataValue.path(str(path)),
+        f"{name}_column_schema": column_schema(schema),
+        f"{name}_column_lineage": column_lineage(sources),
+    }
 
 
 def money(amount: Any) -> dg.MetadataValue:

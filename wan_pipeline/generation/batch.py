@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import suppress
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
@@ -12,13 +11,13 @@ from wan_pipeline.generation.collect import Collector
 from wan_pipeline.generation.course import Course
 from wan_pipeline.generation.ends import Ends
 from wan_pipeline.generation.files import restore_found
+from wan_pipeline.generation.heartbeat import kept_alive
 from wan_pipeline.generation.pacing import Window
 from wan_pipeline.generation.progress import BatchReport, Progress, SilentProgress
 from wan_pipeline.generation.submit import Submitter
 from wan_pipeline.generation.taking_up import TakingUp
 from wan_pipeline.generation.waiting import await_other_runs
 from wan_pipeline.ledger.account import AccountLimits
-from wan_pipeline.ledger.errors import LedgerUnavailableError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -29,7 +28,6 @@ if TYPE_CHECKING:
 __all__ = ["recover", "run_batch"]
 
 ZERO = Decimal(0)
-RENEW_EVERY_S = 15.0  # an owner's lease lasts a minute
 
 
 async def run_batch(
@@ -99,33 +97,18 @@ class _Batch:
         """
         course = self._course
         course.tally.requests = total or 0
-        heartbeat = asyncio.ensure_future(self._heartbeat())
         try:
-            async with asyncio.TaskGroup() as group:
-                ends = Ends(course, group, self._collector)
-                taking_up = TakingUp(
-                    course, window=self._window, collector=self._collector, ends=ends
-                )
-                await self._take_up(taking_up, everything=everything)
-                buying = Buying(
-                    course,
-                    group,
-                    window=self._window,
-                    submitter=self._submitter,
-                    taking_up=taking_up,
-                    ends=ends,
-                )
-                await buying.buy(requests, counted=total is not None)
-                await await_other_runs(course, buying=buying, taking_up=taking_up, ends=ends)
+            async with kept_alive(course.ports.ledger, course.ports.owner):
+                try:
+                    ends = await self._work(
+                        requests, everything=everything, counted=total is not None
+                    )
+                finally:
+                    course.stop.cancel()
+                    await self._submitter.finish()
         except BaseExceptionGroup as errors:
             raise _first(errors) from errors
-        except asyncio.CancelledError:
-            course.stop.cancel()
-            raise
         finally:
-            course.stop.cancel()
-            await self._submitter.finish()
-            heartbeat.cancel()
             course.told()
         return BatchReport(
             tally=course.tally,
@@ -135,6 +118,27 @@ class _Batch:
             left_cost_usd=(course.terms.price_usd or ZERO) * ends.left_images,
         )
 
+    async def _work(
+        self, requests: Iterable[GenerationRequest], *, everything: bool, counted: bool
+    ) -> Ends:
+        """Take up, buy and follow, until nothing is left to do."""
+        course = self._course
+        async with asyncio.TaskGroup() as group:
+            ends = Ends(course, group, self._collector)
+            taking_up = TakingUp(course, window=self._window, collector=self._collector, ends=ends)
+            await self._take_up(taking_up, everything=everything)
+            buying = Buying(
+                course,
+                group,
+                window=self._window,
+                submitter=self._submitter,
+                taking_up=taking_up,
+                ends=ends,
+            )
+            await buying.buy(requests, counted=counted)
+            await await_other_runs(course, buying=buying, taking_up=taking_up, ends=ends)
+        return ends
+
     async def _take_up(self, taking_up: TakingUp, *, everything: bool) -> None:
         await taking_up.take_up(None if everything else ())
         await taking_up.take_up_rescued()
@@ -142,14 +146,6 @@ class _Batch:
             ports = self._course.ports
             await restore_found(ports, ports.ledger.images_lost())
             await taking_up.fetch_again(ports.ledger.stored_images_alive(ports.clock.now()))
-
-    async def _heartbeat(self) -> None:
-        ports = self._course.ports
-        while True:
-            await asyncio.sleep(RENEW_EVERY_S)
-            # A beat that fails is no reason to fall silent: the next one may still be in time.
-            with suppress(LedgerUnavailableError):
-                await ports.ledger.renew(ports.owner)
 
 
 def _first(errors: BaseExceptionGroup[BaseException]) -> BaseException:

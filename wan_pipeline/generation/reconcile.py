@@ -15,9 +15,9 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from wan_pipeline.generation.files import purchase_of
-from wan_pipeline.ledger.changes import reopen_image
 from wan_pipeline.ledger.decisions import Decision, adopt
 from wan_pipeline.ledger.errors import DecisionError, TransitionError
+from wan_pipeline.ledger.image_moves import reopen_image
 from wan_pipeline.ledger.states import ImageState
 
 if TYPE_CHECKING:

@@ -8,17 +8,19 @@ from __future__ import annotations
 
 import json
 import os
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Self, cast
+
+from filelock import FileLock
 
 from wan_pipeline.ledger.decisions import Decision, adopt
 from wan_pipeline.ledger.errors import DecisionError, LedgerUnavailableError
 from wan_pipeline.ledger.states import PurchaseState
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Callable, Collection, Generator
     from pathlib import Path
 
     from wan_pipeline.generation.terms import Ports, Terms
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
 __all__ = ["RescueFile", "RescuedTask", "adopt_rescued"]
 
 ROOM = 256 * 1024  # bytes; about a thousand tasks
+PATIENCE_S = 2.0  # for a lock that is held for milliseconds
 WHO = "wan_pipeline"
 WHY = "its task id was kept in the rescue file, since the ledger could not be written"
 
@@ -49,7 +52,8 @@ class RescuedTask:
 class RescueFile:
     """Lines of JSON, overwritten in place in room that was taken beforehand.
 
-    One file per owner, so that no two processes write the same one.
+    One file per owner. Others take out of it what the ledger knows by now, and remove it when it
+    holds nothing: changes of any file are made one after another, under a lock beside the folder.
 
     Args:
         folder: of the rescue files, on the disk of the data folder.
@@ -59,6 +63,7 @@ class RescueFile:
     def __init__(self, folder: Path, owner_id: str) -> None:
         self._folder = folder
         self._own = folder / f"{owner_id}.jsonl"
+        self._lock = folder.with_name(f".{folder.name}.lock")
 
     def __enter__(self) -> Self:
         """Take the room, before anything is bought.
@@ -68,6 +73,8 @@ class RescueFile:
         """
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
+            with self._alone():  # which makes the lock's file: on a full disk it could not be made
+                pass
             with self._own.open("wb") as file:
                 file.write(b"\n" * ROOM)
                 file.flush()
@@ -84,12 +91,14 @@ class RescueFile:
 
     def __exit__(self, *_: object) -> None:
         """Give the room back, unless something in it is still needed."""
-        if not _read(self._own):
-            self._own.unlink(missing_ok=True)
+        with self._alone() as alone:
+            if alone and not _read(self._own):
+                self._own.unlink(missing_ok=True)
 
     def note(self, task: RescuedTask) -> None:
         """Keep a task; on disk when this returns. Raises OSError when that fails."""
-        _write(self._own, [*_read(self._own), task])
+        with self._alone():  # or not: a paid task is not dropped because somebody stands still
+            _write(self._own, [*_read(self._own), task])
 
     def tidy(self, living: Callable[[], Collection[str]]) -> None:
         """Remove the files of dead owners that hold nothing; a killed run leaves its own behind.
@@ -100,24 +109,40 @@ class RescueFile:
         """
         others = [path for path in self._folder.glob("*.jsonl") if path != self._own]
         alive = living() if others else ()
-        for path in others:
-            if path.stem not in alive and not _read(path):
-                path.unlink(missing_ok=True)
+        with self._alone() as alone:
+            for path in others:
+                if alone and path.stem not in alive and not _read(path):
+                    path.unlink(missing_ok=True)
 
     def tasks(self) -> list[RescuedTask]:
         """Those of all runs that the ledger may not know."""
         return [task for path in sorted(self._folder.glob("*.jsonl")) for task in _read(path)]
 
     def forget(self, task: RescuedTask) -> None:
-        """The ledger knows it now."""
-        for path in sorted(self._folder.glob("*.jsonl")):
-            tasks = _read(path)
-            if task in tasks:
-                tasks.remove(task)
-                if tasks or path == self._own:
-                    _write(path, tasks)
-                else:
-                    path.unlink()
+        """The ledger knows it now. While another process stands still it stays: nothing is lost."""
+        with self._alone() as alone:
+            for path in sorted(self._folder.glob("*.jsonl")) if alone else ():
+                tasks = _read(path)
+                if task in tasks:
+                    tasks.remove(task)
+                    if tasks or path == self._own:
+                        _write(path, tasks)
+                    else:
+                        path.unlink()
+
+    @contextmanager
+    def _alone(self) -> Generator[bool]:
+        """Whether no other process changes a file meanwhile; False when one stands still."""
+        lock = FileLock(self._lock, timeout=PATIENCE_S)
+        try:
+            lock.acquire()
+        except OSError:  # Timeout is one
+            yield False
+            return
+        try:
+            yield True
+        finally:
+            lock.release()
 
 
 async def adopt_rescued(ports: Ports, terms: Terms) -> list[Purchase]:

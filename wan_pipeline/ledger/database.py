@@ -6,6 +6,7 @@ account. The same tables and the same changes on both.
 
 from __future__ import annotations
 
+import uuid
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,11 @@ from sqlalchemy.exc import ArgumentError, DBAPIError
 
 from wan_pipeline.ledger import schema
 from wan_pipeline.ledger.errors import LedgerUnavailableError, LedgerVersionError
+from wan_pipeline.ledger.facts import LEDGER_ID
+from wan_pipeline.ledger.inserts import insert_if_absent
 from wan_pipeline.ledger.migrations import migrate
 
-__all__ = ["insert_if_absent", "open_database"]
+__all__ = ["open_database", "shown"]
 
 BUSY_TIMEOUT_MS = 30_000  # for a lock that another process has
 # A writer that stands still so long in a transaction was stopped, or its machine is gone. Shorter
@@ -56,6 +59,8 @@ def open_database(where: Path | str) -> tuple[sa.Engine, sa.Engine]:
             engines = (_postgres(where, writes=False), _postgres(where, writes=True))
         with engines[-1].begin() as connection:
             _ensure_schema(connection, name)
+            # No change of the schema: older versions need not know it, and leave it as it is.
+            insert_if_absent(connection, schema.info, key=LEDGER_ID, value=uuid.uuid4().hex)
     except BaseException as error:
         for engine in engines:
             engine.dispose()
@@ -77,23 +82,6 @@ def shown(where: Path | str) -> str:
         return sa.make_url(where).set(query={}).render_as_string(hide_password=True)
     except (ArgumentError, ValueError):  # the latter for a port that is no number
         return "of WAN_LEDGER_URL"
-
-
-def insert_if_absent(connection: sa.Connection, table: sa.Table, **values: Any) -> None:
-    """Insert a row unless its primary key is taken."""
-    insert = dialect_insert(connection, table).values(**values)
-    connection.execute(insert.on_conflict_do_nothing())
-
-
-def dialect_insert(connection: sa.Connection, table: sa.Table) -> Any:
-    """An insert that knows ON CONFLICT, which both databases have and SQLAlchemy's own has not."""
-    if connection.dialect.name == "sqlite":
-        from sqlalchemy.dialects import sqlite  # noqa: PLC0415  only one of the two is needed
-
-        return sqlite.insert(table)
-    from sqlalchemy.dialects import postgresql  # noqa: PLC0415
-
-    return postgresql.insert(table)
 
 
 def _remedy(where: Path | str) -> str:

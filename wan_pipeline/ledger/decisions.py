@@ -14,12 +14,14 @@ from typing import TYPE_CHECKING
 import sqlalchemy as sa
 
 from wan_pipeline.ledger import schema
-from wan_pipeline.ledger.changes import holder_of_task, latest, move, row_of
 from wan_pipeline.ledger.errors import DecisionError
+from wan_pipeline.ledger.leases import owner_works
+from wan_pipeline.ledger.moves import move
 from wan_pipeline.ledger.records import PurchaseKey
-from wan_pipeline.ledger.recovery import OWNER_COLUMNS, owner_alive
+from wan_pipeline.ledger.rows import holder_of_task, insert_purchase, row_of
 from wan_pipeline.ledger.series import is_reproduction
 from wan_pipeline.ledger.states import PurchaseState
+from wan_pipeline.ledger.undecided import ADOPTABLE, DOUBTFUL, standing_decidable
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -68,8 +70,7 @@ def adopt(
     Raises:
         DecisionError: it is neither unknown nor written off, or the task is another request's.
     """
-    allowed = (PurchaseState.UNKNOWN, PurchaseState.WRITTEN_OFF)
-    purchase = _decidable(tx, profile, decision, allowed=allowed)
+    purchase = standing_decidable(tx, profile, decision.request_id, decision.series, ADOPTABLE)
     holder = holder_of_task(tx.connection, profile, task_id)
     if holder is not None:
         raise DecisionError(
@@ -104,7 +105,7 @@ def release(tx: Transaction, profile: str, decision: Decision, *, now: datetime)
     Raises:
         DecisionError: it is not unknown, or the run that bought it still works.
     """
-    purchase = _decidable(tx, profile, decision, allowed=(PurchaseState.UNKNOWN,))
+    purchase = standing_decidable(tx, profile, decision.request_id, decision.series, DOUBTFUL)
     _refuse_while_working(tx, purchase, now)
     move(
         tx,
@@ -126,22 +127,19 @@ def _plan_fresh_attempt(
 ) -> None:
     """A row for the attempt that the next run makes in a released one's stead."""
     fresh = _following(purchase.key)
-    tx.connection.execute(
-        sa.insert(schema.purchases).values(
-            profile=fresh.profile,
-            request_id=fresh.request_id,
-            attempt=fresh.attempt,
-            state=PurchaseState.PLANNED.value,
-            request=purchase.request,
-            n=purchase.n,
-            bought_by_set=purchase.bought_by_set,
-            run_id=purchase.run_id,
-            code_version=purchase.code_version,
-            dialect=purchase.dialect,
-            price_usd=purchase.price_usd,
-            reserved_usd=ZERO,
-            created_at=now,
-        )
+    insert_purchase(
+        tx,
+        fresh,
+        state=PurchaseState.PLANNED.value,
+        request=purchase.request,
+        n=purchase.n,
+        bought_by_set=purchase.bought_by_set,
+        run_id=purchase.run_id,
+        code_version=purchase.code_version,
+        dialect=purchase.dialect,
+        price_usd=purchase.price_usd,
+        reserved_usd=ZERO,
+        created_at=now,
     )
     tx.append_event(
         fresh,
@@ -159,7 +157,7 @@ def write_off(tx: Transaction, profile: str, decision: Decision, *, now: datetim
     Raises:
         DecisionError: it is not unknown, or the run that bought it still works.
     """
-    purchase = _decidable(tx, profile, decision, allowed=(PurchaseState.UNKNOWN,))
+    purchase = standing_decidable(tx, profile, decision.request_id, decision.series, DOUBTFUL)
     _refuse_while_working(tx, purchase, now)
     move(
         tx,
@@ -179,12 +177,13 @@ def write_off(tx: Transaction, profile: str, decision: Decision, *, now: datetim
 def withdraw_fresh_attempt(tx: Transaction, key: PurchaseKey, *, now: datetime) -> None:
     """A released create was answered after all: the attempt in its stead is not to be made.
 
-    It never was intended, so its row can go; both decisions stay in the history. An attempt that is
-    on its way already stays, and is paid for: the person's word was acted upon. In a reproduction's
-    stead nothing was planned.
+    Nothing of it is at the provider, so its row can go; both decisions stay in the history. An
+    attempt that is on its way already stays, and is paid for: the person's word was acted upon. In
+    a reproduction's stead nothing was planned.
     """
     if is_reproduction(key.attempt):
         return
+    tx.hold_account(key.profile)  # on PostgreSQL another process may be about to intend it
     fresh = _following(key)
     gone = tx.connection.execute(
         sa.delete(schema.purchases).where(
@@ -205,32 +204,9 @@ def _following(key: PurchaseKey) -> PurchaseKey:
     return PurchaseKey(profile=key.profile, request_id=key.request_id, attempt=key.attempt + 1)
 
 
-def _decidable(
-    tx: Transaction, profile: str, decision: Decision, *, allowed: tuple[PurchaseState, ...]
-) -> Purchase:
-    purchase = latest(tx.connection, profile, decision.request_id, decision.series)
-    if purchase is None:
-        raise DecisionError(
-            f"the ledger of profile {profile} knows no request {decision.request_id};"
-            " `wan ledger show --state unknown` lists those that need a decision"
-        )
-    if purchase.state not in allowed:
-        raise DecisionError(
-            f"request {decision.request_id} is {purchase.state.value}, and only a request that is"
-            f" {' or '.join(state.value for state in allowed)} can be decided this way. Nothing was"
-            " changed; `wan ledger show --state unknown` lists what needs a decision"
-        )
-    return purchase
-
-
 def _refuse_while_working(tx: Transaction, purchase: Purchase, now: datetime) -> None:
     """A create of a live run may still be answered, and would find its purchase given away."""
-    row = tx.connection.execute(
-        sa.select(schema.owners.c.owner_id, schema.owners.c.run_id, *OWNER_COLUMNS).where(
-            schema.owners.c.owner_id == purchase.owner_id
-        )
-    ).one_or_none()
-    if row is not None and owner_alive(row, now):
+    if owner_works(tx.connection, purchase.owner_id, now):
         raise DecisionError(
             f"run {purchase.run_id}, which sent request {purchase.request_id}, is still at work."
             " Wait until it ends, then decide; nothing was changed"

@@ -18,11 +18,12 @@ from filelock import FileLock, Timeout
 
 from wan_pipeline.ledger import schema
 from wan_pipeline.ledger.arrow import EVENTS, IMAGES, PURCHASES, TABLES
+from wan_pipeline.ledger.filters import RowFilter
 from wan_pipeline.ledger.snapshot import Snapshot, snapshot
 from wan_pipeline.prompts.tables import AtomicParquetWriter
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Generator
+    from collections.abc import Generator
     from pathlib import Path
 
     from wan_pipeline.ledger.arrow import ExportTable
@@ -49,42 +50,6 @@ LOCK_FILE = ".export.lock"
 PATIENCE_S = 120.0  # an export of a million rows takes a sixth of it
 CHUNK = 10_000  # rows held in memory, and rows of a Parquet row group
 COLLATIONS = {"sqlite": "BINARY", "postgresql": "C"}  # by bytes, whatever the server's language
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RowFilter:
-    """Which rows to export; what is None does not limit.
-
-    Attributes:
-        states: of the purchase; images and events follow their purchase.
-        prompt_sets: the sets that bought.
-        requests: request ids, whole or their beginnings.
-        since: intents of this moment or later, timezone-aware.
-        until: intents before this moment.
-    """
-
-    states: Collection[str] | None = None
-    prompt_sets: Collection[str] | None = None
-    requests: Collection[str] | None = None
-    since: datetime | None = None
-    until: datetime | None = None
-
-    def conditions(self) -> list[sa.ColumnElement[bool]]:
-        """On columns of `purchases`."""
-        of = schema.purchases.c
-        found: list[sa.ColumnElement[bool]] = []
-        if self.states is not None:
-            found.append(of.state.in_(self.states))
-        if self.prompt_sets is not None:
-            found.append(of.bought_by_set.in_(self.prompt_sets))
-        if self.requests is not None:
-            begins = (of.request_id.startswith(each, autoescape=True) for each in self.requests)
-            found.append(sa.or_(sa.false(), *begins))
-        if self.since is not None:
-            found.append(of.created_at >= self.since)
-        if self.until is not None:
-            found.append(of.created_at < self.until)
-        return found
 
 
 EVERYTHING = RowFilter()

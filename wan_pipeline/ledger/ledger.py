@@ -12,14 +12,17 @@ from decimal import Decimal
 from functools import partial
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
-import sqlalchemy as sa
-
-from wan_pipeline.ledger import changes, decisions, limits, schema
-from wan_pipeline.ledger.database import insert_if_absent, open_database
+from wan_pipeline.ledger import image_moves, leases, limits, schema, tasks
+from wan_pipeline.ledger.database import open_database
+from wan_pipeline.ledger.facts import keep_fact
+from wan_pipeline.ledger.inserts import insert_if_absent
+from wan_pipeline.ledger.intents import intend
+from wan_pipeline.ledger.leases import LEASE
+from wan_pipeline.ledger.moves import move
 from wan_pipeline.ledger.owner import Owner
 from wan_pipeline.ledger.place import Place
 from wan_pipeline.ledger.reading import LedgerReader
-from wan_pipeline.ledger.recovery import living_owners, take_over
+from wan_pipeline.ledger.recovery import take_over
 from wan_pipeline.ledger.states import ImageState, PurchaseState
 from wan_pipeline.ledger.writer import GroupCommitWriter
 
@@ -34,8 +37,6 @@ __all__ = ["Ledger"]
 
 T = TypeVar("T")
 ZERO = Decimal(0)
-LEASE = timedelta(seconds=60)
-ENDED = datetime(1970, 1, 1, tzinfo=UTC)  # before now on every clock, even one that was set back
 
 
 class Ledger(LedgerReader):
@@ -79,7 +80,7 @@ class Ledger(LedgerReader):
     def owner(self, run_id: str) -> Generator[Owner]:
         """An owner for one batch; its rows are free for others as soon as it ends."""
         owner = Owner.of_this_process(run_id)
-        self.apply_now(partial(_enrol, owner=owner, expires=self.now() + LEASE))
+        self.apply_now(partial(leases.enrol, owner=owner, expires=self.now() + LEASE))
         try:
             yield owner
         finally:
@@ -87,12 +88,12 @@ class Ledger(LedgerReader):
 
     async def renew(self, owner: Owner) -> None:
         """Say that the owner lives; to be called well within a minute."""
-        await self.apply(partial(_set_lease, owner=owner, expires=self.now() + LEASE))
+        await self.apply(partial(leases.renew_lease, owner=owner, expires=self.now() + LEASE))
 
     def living_owners(self) -> set[str]:
         """Ids of the owners that still work."""
         with self._read() as connection:
-            return living_owners(connection, self.now())
+            return leases.living_owners(connection, self.now())
 
     async def take_over(
         self,
@@ -123,9 +124,7 @@ class Ledger(LedgerReader):
             BudgetExceededError: its price does not fit under a cap.
         """
         self._place.check()
-        return await self.apply(
-            partial(changes.intend, intention=intention, owner=owner, now=self.now())
-        )
+        return await self.apply(partial(intend, intention=intention, owner=owner, now=self.now()))
 
     async def not_sent(self, key: PurchaseKey, owner: Owner, reason: str) -> None:
         """The create certainly made no task and may be sent again."""
@@ -164,33 +163,17 @@ class Ledger(LedgerReader):
         """
         now = self.now()
         deadline = now + timedelta(seconds=lifetime_s)
-
-        def change(tx: Transaction) -> datetime | None:
-            holder = changes.holder_of_task(tx.connection, key.profile, task_id)
-            if holder == key and changes.stands(tx, key, PurchaseState.SUBMITTED, owner):
-                return deadline  # written down already, by a try whose answer got lost
-            move = partial(changes.move, tx, key, owner_id=owner.owner_id, now=now)
-            if holder not in (None, key):
-                reason = f"the provider named task {task_id} of request {holder.request_id}"
-                move(PurchaseState.UNKNOWN, detail=reason, error_message=reason)
-                return None
-            before = move(
-                PurchaseState.SUBMITTED,
-                detail=task_id,
+        attached = await self.apply(
+            partial(
+                tasks.attach_task,
+                key=key,
                 task_id=task_id,
-                submitted_at=now,
+                owner=owner,
                 deadline_at=deadline,
-                error_message=None,
-                # A late answer may come after a person's decision, which had freed the price.
-                reserved_usd=_full_price,
-                cost_usd=None,
-                cost_source=None,
+                now=now,
             )
-            if before is PurchaseState.RELEASED:
-                decisions.withdraw_fresh_attempt(tx, key, now=now)
-            return deadline
-
-        return await self.apply(change)
+        )
+        return deadline if attached else None
 
     async def failed(
         self,
@@ -234,40 +217,17 @@ class Ledger(LedgerReader):
         **values: Any,
     ) -> None:
         """The task is done: its cost and one expected image per (url, job id) are recorded."""
-
-        def change(tx: Transaction) -> None:
-            now = self.now()
-            changes.move(
-                tx,
-                key,
-                PurchaseState.SUCCEEDED,
-                owner_id=owner.owner_id,
-                now=now,
-                detail=f"{len(links)} images, {values.get('cost_usd')} USD",
-                reserved_usd=ZERO,
+        await self.apply(
+            partial(
+                tasks.finish_task,
+                key=key,
+                owner=owner,
+                links=links,
+                url_expires_at=url_expires_at,
+                now=self.now(),
                 **values,
             )
-            if links:
-                tx.connection.execute(
-                    sa.insert(schema.images),
-                    [
-                        {
-                            "profile": key.profile,
-                            "request_id": key.request_id,
-                            "attempt": key.attempt,
-                            "image_index": index,
-                            "state": ImageState.EXPECTED.value,
-                            "url": url,
-                            "job_id": job_id,
-                            "url_expires_at": url_expires_at,
-                        }
-                        for index, (url, job_id) in enumerate(links)
-                    ],
-                )
-            else:  # nothing can arrive
-                changes.move(tx, key, PurchaseState.STORED, owner_id=owner.owner_id, now=now)
-
-        await self.apply(change)
+        )
 
     async def image(
         self, key: PurchaseKey, owner: Owner, index: int, state: ImageState, **values: Any
@@ -278,7 +238,7 @@ class Ledger(LedgerReader):
             values["stored_at"] = now
         return await self.apply(
             partial(
-                changes.move_image,
+                image_moves.move_image,
                 key=key,
                 image_index=index,
                 to=state,
@@ -292,7 +252,7 @@ class Ledger(LedgerReader):
         """A stored image's file is gone or damaged: it is to be fetched again, by this owner."""
         await self.apply(
             partial(
-                changes.reopen_image,
+                image_moves.reopen_image,
                 key=key,
                 image_index=index,
                 owner=owner,
@@ -303,28 +263,20 @@ class Ledger(LedgerReader):
 
     async def restore(self, key: PurchaseKey, owner: Owner, index: int) -> None:
         """A lost image's file is there after all."""
-        await self.apply(
-            partial(changes.restore_image, key=key, image_index=index, owner=owner, now=self.now())
-        )
+        change = partial(image_moves.restore_image, key=key, image_index=index)
+        await self.apply(partial(change, owner=owner, now=self.now()))
 
     # --- what was learned ---
 
     async def remember(self, name: str, value: str) -> None:
         """Keep a fact for later runs."""
-
-        def change(tx: Transaction) -> None:
-            insert_if_absent(tx.connection, schema.info, key=name, value=value)
-            tx.connection.execute(
-                sa.update(schema.info).where(schema.info.c.key == name).values(value=value)
-            )
-
-        await self.apply(change)
+        await self.apply(partial(keep_fact, name=name, value=value))
 
     # --- internals ---
 
     async def _move(self, key: PurchaseKey, to: PurchaseState, owner: Owner, **values: Any) -> None:
         await self.apply(
-            partial(changes.move, key=key, to=to, owner_id=owner.owner_id, now=self.now(), **values)
+            partial(move, key=key, to=to, owner_id=owner.owner_id, now=self.now(), **values)
         )
 
     async def apply(self, change: Callable[[Transaction], T]) -> T:
@@ -336,31 +288,6 @@ class Ledger(LedgerReader):
         return self._writer.submit(change).result()
 
 
-def _full_price(row: Any) -> Decimal:
-    return row.price_usd * row.n
-
-
-def _enrol(tx: Transaction, *, owner: Owner, expires: datetime) -> None:
-    tx.connection.execute(
-        sa.insert(schema.owners).values(
-            owner_id=owner.owner_id,
-            run_id=owner.run_id,
-            machine=owner.machine,
-            pid=owner.pid,
-            process_started=owner.process_started,
-            lease_expires_at=expires,
-        )
-    )
-
-
 def _discharge(tx: Transaction, *, owner: Owner) -> None:
-    _set_lease(tx, owner=owner, expires=ENDED)
+    leases.end_lease(tx, owner=owner)
     limits.give_back_all(tx, owner.owner_id)
-
-
-def _set_lease(tx: Transaction, *, owner: Owner, expires: datetime) -> None:
-    tx.connection.execute(
-        sa.update(schema.owners)
-        .where(schema.owners.c.owner_id == owner.owner_id)
-        .values(lease_expires_at=expires)
-    )

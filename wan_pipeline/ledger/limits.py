@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 import sqlalchemy as sa
 
 from wan_pipeline.ledger import schema
-from wan_pipeline.ledger.database import insert_if_absent
-from wan_pipeline.ledger.recovery import OWNER_COLUMNS, owner_alive
+from wan_pipeline.ledger.inserts import insert_if_absent
+from wan_pipeline.ledger.leases import OWNER_COLUMNS, owner_alive
 
 if TYPE_CHECKING:
     from datetime import datetime

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
     from datetime import datetime
 
-    from wan_pipeline.ledger.export import RowFilter
+    from wan_pipeline.ledger.filters import RowFilter
     from wan_pipeline.ledger.reading import LedgerReader
 
 __all__ = [

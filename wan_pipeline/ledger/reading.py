@@ -11,6 +11,7 @@ from sqlalchemy.exc import DBAPIError
 
 from wan_pipeline.ledger import limits, schema
 from wan_pipeline.ledger.errors import LedgerUnavailableError
+from wan_pipeline.ledger.facts import fact_named
 from wan_pipeline.ledger.records import ImageRecord, Purchase
 from wan_pipeline.ledger.series import in_series
 from wan_pipeline.ledger.states import ImageState, PurchaseState
@@ -189,9 +190,7 @@ class LedgerReader:
     def recall(self, name: str) -> str | None:
         """A fact kept by an earlier run, or None."""
         with self._read() as connection:
-            return connection.execute(
-                sa.select(schema.info.c.value).where(schema.info.c.key == name)
-            ).scalar()
+            return fact_named(connection, name)
 
     @contextmanager
     def _read(self) -> Generator[sa.Connection]:

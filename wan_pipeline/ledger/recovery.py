@@ -1,15 +1,16 @@
-"""Taking up what dead owners left: one change of the ledger, and who counts as dead."""
+"""Taking up what dead owners left."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 
 from wan_pipeline.ledger import schema
-from wan_pipeline.ledger.changes import move, row_of
-from wan_pipeline.ledger.owner import Owner
+from wan_pipeline.ledger.leases import OWNER_COLUMNS, owner_alive
+from wan_pipeline.ledger.moves import move
 from wan_pipeline.ledger.records import Purchase
+from wan_pipeline.ledger.rows import row_of
 from wan_pipeline.ledger.series import in_series
 from wan_pipeline.ledger.states import PurchaseState
 
@@ -17,18 +18,13 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
     from datetime import datetime
 
+    from wan_pipeline.ledger.owner import Owner
     from wan_pipeline.ledger.transaction import Transaction
 
-__all__ = ["OWNER_COLUMNS", "living_owners", "owner_alive", "take_over"]
+__all__ = ["take_over"]
 
 NAMED_AT_ONCE = 500
 _PURCHASES = schema.purchases.c
-OWNER_COLUMNS = (
-    schema.owners.c.machine,
-    schema.owners.c.pid,
-    schema.owners.c.process_started,
-    schema.owners.c.lease_expires_at,
-)
 
 
 def take_over(
@@ -82,6 +78,7 @@ def take_over(
 
 
 def _taken(tx: Transaction, purchase: Purchase, *, owner: Owner, now: datetime) -> Purchase:
+    """How a dead owner's purchase stands after it was taken up."""
     key = purchase.key
     if purchase.state is PurchaseState.INTENT:
         move(
@@ -107,27 +104,3 @@ def _taken(tx: Transaction, purchase: Purchase, *, owner: Owner, now: datetime) 
         )
     row = tx.connection.execute(sa.select(schema.purchases).where(*row_of(key))).one()
     return Purchase.from_row(row)
-
-
-def living_owners(connection: sa.Connection, now: datetime) -> set[str]:
-    """Ids of all owners that still work."""
-    rows = connection.execute(
-        sa.select(schema.owners.c.owner_id, schema.owners.c.run_id, *OWNER_COLUMNS).where(
-            schema.owners.c.lease_expires_at > now
-        )
-    )
-    return {row.owner_id for row in rows if owner_alive(row, now)}
-
-
-def owner_alive(row: Any, now: datetime) -> bool:
-    """Whether the owner in the row, which may be none, still works."""
-    if row.machine is None:
-        return False
-    owner = Owner(
-        owner_id=row.owner_id,
-        run_id=row.run_id,
-        machine=row.machine,
-        pid=row.pid,
-        process_started=row.process_started,
-    )
-    return owner.alive(lease_expires_at=row.lease_expires_at, now=now)

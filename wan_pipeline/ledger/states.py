@@ -61,8 +61,8 @@ TRANSITIONS: dict[PurchaseState, frozenset[PurchaseState]] = {
         {PurchaseState.SUCCEEDED, PurchaseState.FAILED, PurchaseState.EXPIRED}
     ),
     PurchaseState.SUCCEEDED: frozenset({PurchaseState.STORED}),
-    # But for `changes.reopen_image`: a file that went missing is fetched again; and its images may
-    # change by `changes.restore_image`: one that was lost with its file is back with it.
+    # But for `image_moves.reopen_image`: a file that went missing is fetched again; and its images
+    # may change by `image_moves.restore_image`: one that was lost with its file is back with it.
     PurchaseState.STORED: frozenset(),
     PurchaseState.REFUSED: frozenset(),  # a retry is a new attempt
     PurchaseState.FAILED: frozenset(),

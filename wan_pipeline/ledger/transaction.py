@@ -14,7 +14,7 @@ import sqlalchemy as sa
 
 from wan_pipeline.ledger import schema
 from wan_pipeline.ledger.budget import add_pending, committed_under
-from wan_pipeline.ledger.database import dialect_insert
+from wan_pipeline.ledger.inserts import dialect_insert
 
 if TYPE_CHECKING:
     from datetime import datetime

@@ -21,7 +21,7 @@ from wan_pipeline.prompts.digests import Digests
 from wan_pipeline.prompts.errors import UnreadablePromptFileError
 from wan_pipeline.prompts.expand import PlannedRequest, expand
 from wan_pipeline.prompts.prompt import Prompt
-from wan_pipeline.prompts.request import GenerationRequest
+from wan_pipeline.prompts.request import REQUEST_COLUMNS, GenerationRequest
 from wan_pipeline.prompts.tables import PROMPTS, REQUESTS, AtomicParquetWriter
 
 if TYPE_CHECKING:
@@ -40,16 +40,6 @@ __all__ = [
 
 REQUESTS_FILE = "requests.parquet"
 _BATCH_ROWS = 4096
-_REQUEST_COLUMNS = (
-    "model",
-    "prompt",
-    "negative_prompt",
-    "size",
-    "n",
-    "seed",
-    "prompt_extend",
-    "watermark",
-)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -158,7 +148,7 @@ def iter_requests(path: Path, *, batch_size: int = _BATCH_ROWS) -> Iterator[Plan
     for batch in _batches(path, REQUESTS.names, batch_size):
         for row in batch.to_pylist():
             yield PlannedRequest(
-                request=GenerationRequest(**{name: row[name] for name in _REQUEST_COLUMNS}),
+                request=GenerationRequest(**{name: row[name] for name in REQUEST_COLUMNS}),
                 request_id=row["request_id"],
                 prompt_id=row["prompt_id"],
                 replica=row["replica"],
@@ -205,7 +195,7 @@ def _batches(path: Path, columns: list[str], batch_size: int) -> Iterator[Any]:
 
 def _columns(planned: list[PlannedRequest]) -> dict[str, list[Any]]:
     own = ("request_id", "prompt_id", "replica", "row", "seed_source", "prompt_columns")
-    of_request = (*_REQUEST_COLUMNS, "width", "height")
+    of_request = (*REQUEST_COLUMNS, "width", "height")
     return {
         **{name: [getattr(row, name) for row in planned] for name in own},
         **{name: [getattr(row.request, name) for row in planned] for name in of_request},

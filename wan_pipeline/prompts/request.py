@@ -7,11 +7,11 @@ prompt set, row or machine they come from; that is why the request id is a hash 
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 from wan_pipeline.prompts.canonical import canonical_json
 
-__all__ = ["GenerationRequest"]
+__all__ = ["REQUEST_COLUMNS", "GenerationRequest"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,3 +67,7 @@ class GenerationRequest:
     def request_id(self) -> str:
         """SHA-256 of the canonical JSON, 64 lower-case hex digits."""
         return hashlib.sha256(self.canonical_json()).hexdigest()
+
+
+REQUEST_COLUMNS = tuple(each.name for each in fields(GenerationRequest))
+"""Columns that say a request in every table that has one."""

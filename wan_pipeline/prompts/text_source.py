@@ -1,4 +1,4 @@
-"""Text prompt files as lines: compression, encodings and line ends, and nothing about columns.
+"""Text files as lines, or whole: compression, encodings and line ends, nothing about columns.
 
 Bytes that are not valid in the encoding become lone surrogates, so that the reader can reject the
 row they are in and go on with the others.
@@ -14,12 +14,13 @@ from contextlib import contextmanager
 from typing import IO, TYPE_CHECKING, cast
 
 from wan_pipeline.prompts.errors import EmptyPromptFileError, UnreadablePromptFileError
+from wan_pipeline.prompts.sets import WILDCARDS
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
     from pathlib import Path
 
-__all__ = ["MAX_LINE", "decoded", "is_clean", "open_lines"]
+__all__ = ["MAX_LINE", "is_clean", "open_lines", "read_bounded"]
 
 #: Most characters of one line, and of one row with line breaks in it.
 MAX_LINE = 1_000_000
@@ -63,20 +64,35 @@ def open_lines(file: Path, *, gzipped: bool) -> Generator[Iterator[str]]:
             file, f"not valid {error.encoding} text ({error.reason})", "Save the file as UTF-8"
         ) from error
     except OSError as error:
-        raise UnreadablePromptFileError(
-            file,
-            f"cannot be read ({error.strerror or error})",
-            "Check the path and its permissions",
-        ) from error
+        raise _unreadable(file, error) from error
 
 
-def decoded(data: bytes) -> str:
-    """Return a whole file's bytes as text: UTF-8, or UTF-16 or UTF-32 with a byte order mark.
+def read_bounded(file: Path, limit: int) -> str:
+    """Return the whole text of a file of a prompt matrix, of which at most `limit` bytes are read.
+
+    UTF-8 with or without a byte order mark; UTF-16 and UTF-32 with one.
 
     Raises:
-        UnicodeDecodeError: they are not valid in that encoding.
+        UnreadablePromptFileError: it cannot be read, is longer, or is no text.
     """
-    return data.decode(_encoding(data[:4]))
+    try:
+        with file.open("rb") as stream:
+            data = stream.read(limit + 1)
+    except OSError as error:
+        raise _unreadable(file, error) from error
+    if len(data) > limit:
+        raise UnreadablePromptFileError(
+            file,
+            f"has more than {limit:,} bytes",
+            f"Move long lists of values to files in {WILDCARDS}/, or make several files of it",
+        )
+    try:
+        return data.decode(_encoding(data[:4]))
+    except UnicodeDecodeError as error:
+        line = data[: error.start].count(b"\n") + 1
+        raise UnreadablePromptFileError(
+            file, f"not valid {error.encoding} text in line {line}", "Save the file as UTF-8"
+        ) from error
 
 
 def is_clean(text: str) -> bool:
@@ -117,3 +133,9 @@ def _lines(text: IO[str], file: Path) -> Iterator[str]:
             "the file is empty",
             'Write a header with a "prompt" column and one row per prompt',
         )
+
+
+def _unreadable(file: Path, error: OSError) -> UnreadablePromptFileError:
+    return UnreadablePromptFileError(
+        file, f"cannot be read ({error.strerror or error})", "Check the path and its permissions"
+    )

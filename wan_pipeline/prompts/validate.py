@@ -29,7 +29,6 @@ __all__ = [
     "MAX_IMAGES",
     "MAX_NEGATIVE_PROMPT",
     "MAX_PROMPT",
-    "MAX_PROMPT_ID",
     "MAX_REPLICAS",
     "AcceptedRow",
     "Prompt",

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import base64
 import io
-import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from wan_pipeline.report.pages import markdown_text
 from wan_pipeline.report.thumbnails import ThumbnailError, load_small
 
 if TYPE_CHECKING:
@@ -27,7 +27,6 @@ _EDGE_PX = 96
 _CAPTION_LENGTH = 48
 # Tried in this order until the sheet fits; the last fits 16 images of pure noise in 50 kB.
 _STEPS = ((96, 70), (96, 55), (96, 40), (80, 40), (64, 40), (48, 35), (32, 30))
-_ASCII_PUNCTUATION = re.compile(r"[!-/:-@\[-`{-~]")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,7 +59,10 @@ def contact_sheet(
     Returns:
         Markdown, or an empty string when there is nothing to show.
     """
-    cells = [(_load(item.image_path), _caption(item.caption)) for item in items[:max_items]]
+    cells = [
+        (_load(item.image_path), markdown_text(item.caption, longest=_CAPTION_LENGTH))
+        for item in items[:max_items]
+    ]
     while cells:
         for edge_px, quality in _STEPS:
             sheet = _table([_cell(image, text, edge_px, quality) for image, text in cells])
@@ -88,18 +90,6 @@ def _cell(image: Image | None, caption: str, edge_px: int, quality: int) -> str:
     small.save(buffer, "JPEG", quality=quality, optimize=True)
     data = base64.b64encode(buffer.getvalue()).decode("ascii")
     return f"![](data:image/jpeg;base64,{data}) {caption}"
-
-
-def _caption(text: str) -> str:
-    """Shorten `text` to one line that no Markdown or HTML reader takes for markup.
-
-    Every ASCII punctuation mark becomes a character reference: CommonMark lets those stand for
-    text only, never for structure.
-    """
-    line = " ".join("".join(c if c.isprintable() else " " for c in text).split())
-    if len(line) > _CAPTION_LENGTH:
-        line = line[: _CAPTION_LENGTH - 1].rstrip() + "…"
-    return _ASCII_PUNCTUATION.sub(lambda mark: f"&#{ord(mark.group())};", line)
 
 
 def _table(cells: list[str]) -> str:

@@ -6,17 +6,14 @@ wrote is escaped. What counts as drift is decided by `dataset.reproduction`; thi
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
 
 from markupsafe import Markup
 
-from wan_pipeline.dataset.atomic import write_atomic
 from wan_pipeline.dataset.reproduction.compare import Outcome
 from wan_pipeline.dataset.reproduction.table import DRIFT_FILE
 from wan_pipeline.dataset.reproduction.verdict import REPORT_FILE, Verdict, worst_first
-from wan_pipeline.report.pages import asset, environment
+from wan_pipeline.report.pages import asset, environment, relative_link, write_page
 from wan_pipeline.report.thumbnails import ThumbnailItem, ensure_thumbnails
 
 if TYPE_CHECKING:
@@ -79,8 +76,7 @@ def write_drift_page(
         )
     )
     path = out_dir / PAGE_FILE
-    # A lone surrogate, legal in JSON input, has no UTF-8 form: shown as a question mark.
-    write_atomic(path, page.encode("utf-8", errors="replace"))
+    write_page(path, page)
     return path
 
 
@@ -139,13 +135,10 @@ def _pictures(
     )
     return {
         image_id: {
-            "href": _link(path, out_dir),
-            "thumb": _link(painted.paths[image_id], out_dir) if image_id in painted.paths else None,
+            "href": relative_link(path, out_dir),
+            "thumb": relative_link(painted.paths[image_id], out_dir)
+            if image_id in painted.paths
+            else None,
         }
         for image_id, path in files.items()
     }
-
-
-def _link(target: Path, folder: Path) -> str:
-    """A relative link, so that the data folder can be moved as a whole."""
-    return quote(os.path.relpath(target, folder).replace(os.sep, "/"))

@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     Item = GalleryRow | AbsentRequest
 
 __all__ = [
-    "COLUMN_PREFIX",
     "MAX_COLUMNS",
     "MAX_VALUES",
     "NONE",

@@ -17,9 +17,8 @@ from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup
 
-from wan_pipeline.dataset.atomic import write_atomic
-from wan_pipeline.report.gallery_data import gallery_data, json_for_html, relative_link
-from wan_pipeline.report.pages import asset, environment
+from wan_pipeline.report.gallery_data import gallery_data, json_for_html
+from wan_pipeline.report.pages import asset, environment, relative_link, write_page
 from wan_pipeline.report.thumbnails import THUMBNAIL_WIDTH_PX
 
 if TYPE_CHECKING:
@@ -126,11 +125,10 @@ def write_gallery(
         absent=absent,
         absent_left_out=len(summary.absent) - len(absent),
     )
-    # A lone surrogate, legal in JSON input, has no UTF-8 form: shown as a question mark.
-    data = page.encode("utf-8", errors="replace")
     path = out_dir / "index.html"
-    write_atomic(path, data)
-    return GalleryReport(path=path, images=len(shown), left_out=left_out, bytes=len(data))
+    return GalleryReport(
+        path=path, images=len(shown), left_out=left_out, bytes=write_page(path, page)
+    )
 
 
 def _render(*, data: dict[str, Any], **shown: Any) -> str:
@@ -157,8 +155,8 @@ def _card(row: GalleryRow, *, out_dir: Path, data_root: Path) -> dict[str, Any]:
     return {
         "row": row,
         "size": row.size.replace("*", "\N{MULTIPLICATION SIGN}"),
-        "href": relative_link(row.path, out_dir=out_dir, data_root=data_root),
-        "thumb": row.thumb and relative_link(row.thumb, out_dir=out_dir, data_root=data_root),
+        "href": relative_link(data_root / row.path, out_dir),
+        "thumb": row.thumb and relative_link(data_root / row.thumb, out_dir),
         "thumb_width": THUMBNAIL_WIDTH_PX,
         "thumb_height": round(THUMBNAIL_WIDTH_PX * tallness),
         "tallness": f"{min(tallness, MAX_TALLNESS):.4f}",

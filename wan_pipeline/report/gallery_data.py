@@ -8,15 +8,13 @@ no other space in it.
 from __future__ import annotations
 
 import json
-import os
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
 
 from markupsafe import Markup
 
 from wan_pipeline.report.facets import facets, plain
 from wan_pipeline.report.items import GalleryRow, Outcome
-from wan_pipeline.report.pages import usd
+from wan_pipeline.report.pages import relative_link, usd
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -24,7 +22,7 @@ if TYPE_CHECKING:
 
     from wan_pipeline.report.facets import Facet, Item
 
-__all__ = ["gallery_data", "json_for_html", "relative_link"]
+__all__ = ["gallery_data", "json_for_html"]
 
 
 def gallery_data(items: Sequence[Item], *, out_dir: Path, data_root: Path) -> dict[str, Any]:
@@ -75,12 +73,6 @@ def json_for_html(value: object) -> Markup:
     return Markup(text)  # noqa: S704  nothing in it is markup any more
 
 
-def relative_link(path: str, *, out_dir: Path, data_root: Path) -> str:
-    """A relative URL from the page to `path`; quoting leaves it no scheme and no host."""
-    relative = os.path.relpath(data_root / path, out_dir)
-    return quote(relative.replace(os.sep, "/"))
-
-
 def _prompts(items: Sequence[Item]) -> tuple[list[dict[str, Any]], list[int]]:
     """The distinct prompts, and which one each item has."""
     found: dict[tuple[str, ...], int] = {}
@@ -122,12 +114,17 @@ def _link(item: Item, name: str, *, out_dir: Path, data_root: Path) -> str | Non
     path = item.path if name == "path" else item.thumb
     if path is None:
         return None
-    link = relative_link(path, out_dir=out_dir, data_root=data_root)
+    link = relative_link(data_root / path, out_dir)
     return link.replace(item.image_id, " ") if item.image_id else link
 
 
 def _rounded(value: float | None) -> float | None:
     return None if value is None else round(value, 1)
+
+
+def _brief(seconds: float | None) -> float | None:
+    """With three digits that count, so that a moment is no zero."""
+    return None if seconds is None else float(f"{seconds:.3g}")
 
 
 def _quality(name: str) -> Callable[[GalleryRow], Any]:
@@ -147,7 +144,7 @@ _OF_IMAGES: dict[str, Callable[[GalleryRow], Any]] = {
     "actual": lambda row: row.actual_prompt,
     "task": lambda row: row.task_id,
     "run": lambda row: row.run_id,
-    "latency": lambda row: _rounded(row.latency_s),
+    "latency": lambda row: _brief(row.latency_s),
     "format": lambda row: row.format,
     "bytes": lambda row: row.bytes,
     "created": lambda row: row.created_at and row.created_at.isoformat(timespec="seconds"),

@@ -37,7 +37,7 @@ class ImageQuality:
     """What was measured of one image.
 
     Attributes:
-        flags: words for what a check noticed.
+        flags: words of `dataset.quality.flags.Flag`.
         near_duplicates: other images of the set that look like it.
         near_duplicate_group: name of the group of images that look alike, or nothing.
         nearest: bits in which its hash differs from the nearest such image's, where that is listed.

@@ -1,4 +1,4 @@
-"""A static page that shows what is flagged in a prompt set: a section per flag, with its anchor.
+"""A static page of what is flagged in a prompt set: a section per flag, whose word is its anchor.
 
 Opens from disk and needs nothing from elsewhere, not even a script; everything a user or a provider
 wrote is escaped. What is flagged and why is decided by `dataset.quality`; nothing here removes
@@ -13,16 +13,14 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from markupsafe import Markup
 
-from wan_pipeline.dataset.atomic import write_atomic
-from wan_pipeline.dataset.quality.flags import Flag
-from wan_pipeline.report.pages import asset, environment
+from wan_pipeline.dataset.quality.flags import Flag, RequestFlag
+from wan_pipeline.report.pages import asset, environment, relative_link, write_page
 from wan_pipeline.report.thumbnails import ThumbnailItem, ensure_thumbnails
 
 if TYPE_CHECKING:
@@ -32,20 +30,17 @@ if TYPE_CHECKING:
 
     from wan_pipeline.dataset.quality.elsewhere import ElsewhereSummary
     from wan_pipeline.dataset.quality.flags import Thresholds
+    from wan_pipeline.dataset.quality.outcomes import RequestOutcomes
     from wan_pipeline.dataset.quality.table import QualitySummary
-    from wan_pipeline.dataset.quality.troubles import Troubles
     from wan_pipeline.layout import DataLayout
 
-__all__ = ["ELSEWHERE", "MODERATED", "WITHOUT_IMAGE", "Quarantine", "write_quarantine"]
-
-#: Anchors of the sections that are not about one image of the set.
-MODERATED, WITHOUT_IMAGE, ELSEWHERE = "moderated", "without_image", "elsewhere"
+__all__ = ["Quarantine", "write_quarantine"]
 
 _MOST_CARDS = 200
 _MOST_GROUPS = 100
 _MOST_OF_GROUP = 12
 _MOST_PAIRS = 60
-_MOST_PROMPTS = 500
+_MOST_REQUESTS = 500
 _SHOWN_COLUMNS = ["image_id", "prompt", "size", "width", "height", "seed", "path"]
 
 Card = dict[str, Any]
@@ -61,7 +56,7 @@ class Quarantine:
         created: when the page was made, timezone-aware.
         thresholds: where the flags begin to hold.
         summary: the counts of the quality table.
-        troubles: moderated prompts, and those without an image.
+        outcomes: what became of the requests.
         elsewhere: what the comparison with other sets brought.
     """
 
@@ -70,7 +65,7 @@ class Quarantine:
     created: datetime
     thresholds: Thresholds
     summary: QualitySummary
-    troubles: Troubles
+    outcomes: RequestOutcomes
     elsewhere: ElsewhereSummary
 
 
@@ -78,7 +73,7 @@ def write_quarantine(quarantine: Quarantine, *, layout: DataLayout) -> Path:
     """Write the page of a prompt set from its tables, replacing an older one at once.
 
     Args:
-        quarantine: the figures, and the prompts with trouble.
+        quarantine: the figures, and what became of the requests.
         layout: where tables, images and thumbnails lie; the page goes to `layout.quarantine`.
 
     Raises:
@@ -102,33 +97,25 @@ def write_quarantine(quarantine: Quarantine, *, layout: DataLayout) -> Path:
         *there.values(),
         *here.values(),
     ]
-    _add_pictures(shown, layout)
+    path = layout.quarantine(prompt_set)
+    _add_pictures(shown, layout, path.parent)
     page = _render(
         quarantine,
         groups=groups,
         lists=lists,
-        tables=[
-            os.path.relpath(table, layout.root)
-            for table in (
-                layout.quality(prompt_set),
-                layout.quality_pairs(prompt_set),
-                layout.quality_elsewhere(prompt_set),
-            )
-        ],
+        tables=_tables(layout, prompt_set),
         pairs=[
             {**pair, "here": here[pair["image_here"]], "there": there[pair["image_there"]]}
             for pair in pairs
             if pair["image_here"] in here and pair["image_there"] in there
         ],
     )
-    path = layout.quarantine(prompt_set)
-    # A lone surrogate, legal in JSON input, has no UTF-8 form: shown as a question mark.
-    write_atomic(path, page.encode("utf-8", errors="replace"))
+    write_page(path, page)
     return path
 
 
 def _render(quarantine: Quarantine, **shown: Any) -> str:
-    troubles = quarantine.troubles
+    outcomes = quarantine.outcomes
     return (
         environment()
         .get_template("quarantine.html.j2")
@@ -136,15 +123,23 @@ def _render(quarantine: Quarantine, **shown: Any) -> str:
             quarantine=quarantine,
             summary=quarantine.summary,
             flags=Flag,
-            prompts=[
-                (MODERATED, troubles.moderated, len(troubles.moderated)),
-                (WITHOUT_IMAGE, troubles.without_image, troubles.prompts_without_image),
-            ],
-            most_prompts=_MOST_PROMPTS,
+            requests=[(flag, outcomes.flagged(flag), outcomes.count(flag)) for flag in RequestFlag],
+            most_requests=_MOST_REQUESTS,
             style=Markup(asset("gallery.css") + asset("quarantine.css")),  # noqa: S704  ours
             **shown,
         )
     )
+
+
+def _tables(layout: DataLayout, prompt_set: str) -> list[str]:
+    """Where everything stands that the page may cut short, for a person to type."""
+    tables = (
+        layout.quality(prompt_set),
+        layout.quality_pairs(prompt_set),
+        layout.quality_elsewhere(prompt_set),
+        layout.quality_outcomes(prompt_set),
+    )
+    return [os.path.relpath(table, layout.root) for table in tables]
 
 
 def _flagged(layout: DataLayout, prompt_set: str) -> list[Card]:
@@ -205,20 +200,14 @@ def _images_elsewhere(layout: DataLayout, pairs: Iterable[Mapping[str, Any]]) ->
     return found
 
 
-def _add_pictures(rows: Sequence[Card], layout: DataLayout) -> None:
-    """Give every row a link to its image, and its thumbnail where it can be shown."""
+def _add_pictures(rows: Sequence[Card], layout: DataLayout, folder: Path) -> None:
+    """Give every row links from `folder` to its image, and to its thumbnail where there is one."""
     root = layout.root
     painted = ensure_thumbnails(
         (ThumbnailItem(image_id=row["image_id"], image_path=root / row["path"]) for row in rows),
         layout.thumbnails,
     )
-    folder = layout.root / "quality"
     for row in rows:
         thumb = painted.paths.get(row["image_id"])
-        row["href"] = _link(root / row["path"], folder)
-        row["thumb"] = None if thumb is None else _link(thumb, folder)
-
-
-def _link(target: Path, folder: Path) -> str:
-    """A relative link, so that the data folder can be moved as a whole."""
-    return quote(os.path.relpath(target, folder).replace(os.sep, "/"))
+        row["href"] = relative_link(root / row["path"], folder)
+        row["thumb"] = None if thumb is None else relative_link(thumb, folder)

@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 
 from wan_pipeline.ledger.states import PurchaseState
 from wan_pipeline.report.slots import slots_of
-from wan_pipeline.report.spending import FAILED, errors_of, latencies_of
+from wan_pipeline.report.spending import Sums, errors_of, latencies_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -33,21 +33,15 @@ ZERO = Decimal(0)
 
 
 @dataclass(slots=True, kw_only=True)
-class _Figures:
-    """What some purchases came to.
+class _Figures(Sums):
+    """What some purchases came to, image by image and task by task.
 
     Attributes:
-        spent_usd: paid.
-        reserved_usd: set aside.
         images: images on disk.
-        states: purchases by state.
         latencies_s: seconds of the tasks that succeeded.
     """
 
-    spent_usd: Decimal = ZERO
-    reserved_usd: Decimal = ZERO
     images: int = 0
-    states: Counter[PurchaseState] = field(default_factory=Counter[PurchaseState])
     latencies_s: list[float] = field(default_factory=list[float])
 
     def add(self, row: dict[str, Any]) -> None:
@@ -59,16 +53,6 @@ class _Figures:
         if row["images_stored"] and row["completed_at"] and row["submitted_at"]:
             took = (row["completed_at"] - row["submitted_at"]).total_seconds()
             self.latencies_s.append(max(took, 0.0))
-
-    @property
-    def purchases(self) -> int:
-        """All of them."""
-        return self.states.total()
-
-    @property
-    def failed(self) -> int:
-        """Those that bring no image."""
-        return sum(self.states[state] for state in FAILED)
 
     def latency_s(self, share: float) -> float | None:
         """Seconds within which this share of the tasks was done; nothing when none was."""

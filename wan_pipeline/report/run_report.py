@@ -12,9 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from markupsafe import Markup
 
-from wan_pipeline.dataset.atomic import write_atomic
 from wan_pipeline.ledger.states import PurchaseState
-from wan_pipeline.report.pages import asset, environment, seconds
+from wan_pipeline.report.pages import asset, environment, seconds, write_page
 from wan_pipeline.report.spending import FAILED
 
 if TYPE_CHECKING:
@@ -30,10 +29,10 @@ REPORT_FILE = "report.html"
 MAX_ROWS = 200
 """Most rows that a table of the page shows; it says how many it left out."""
 
-FLIGHT = frozenset({PurchaseState.INTENT, PurchaseState.SUBMITTED, PurchaseState.SUCCEEDED})
+IN_FLIGHT = frozenset(state for state in PurchaseState if state.unfinished)
 OUTCOMES = (
     ("good", "stored", frozenset({PurchaseState.STORED})),
-    ("series-0", "in flight", FLIGHT),
+    ("series-0", "in flight", IN_FLIGHT),
     ("doubt", "unknown", frozenset({PurchaseState.UNKNOWN})),
     ("series-2", "failed", FAILED | {PurchaseState.WRITTEN_OFF}),
     ("muted", "proven not bought", frozenset({PurchaseState.PLANNED, PurchaseState.RELEASED})),
@@ -85,11 +84,8 @@ def write_run_report(
             seconds=seconds,
         )
     )
-    # A lone surrogate, legal in JSON input, has no UTF-8 form: shown as a question mark.
-    data = page.encode("utf-8", errors="replace")
     path = out_dir / REPORT_FILE
-    write_atomic(path, data)
-    return RunReport(path=path, bytes=len(data))
+    return RunReport(path=path, bytes=write_page(path, page))
 
 
 def _plots(history: RunHistory) -> dict[str, Markup | None]:

@@ -13,9 +13,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from markupsafe import Markup
 
-from wan_pipeline.dataset.atomic import write_atomic
 from wan_pipeline.ledger.states import ImageState, PurchaseState
-from wan_pipeline.report.pages import asset, environment, markdown_text, seconds, usd
+from wan_pipeline.report.pages import (
+    asset,
+    environment,
+    markdown_text,
+    seconds,
+    usd,
+    write_page,
+)
 from wan_pipeline.report.periods import timeline
 
 if TYPE_CHECKING:
@@ -34,6 +40,7 @@ MAX_ROWS = 200
 
 SERIES = 7  # sets with a colour of their own; the others share the eighth
 PREVIEW_SETS = 5
+PREVIEW_NAME = 24
 OUTCOMES = {
     PurchaseState.STORED: "good",
     PurchaseState.SUCCEEDED: "series-0",
@@ -119,11 +126,8 @@ def write_spend_page(summary: SpendSummary, *, out_dir: Path) -> SpendReport:
             image_states=ImageState,
         )
     )
-    # A lone surrogate, legal in JSON input, has no UTF-8 form: shown as a question mark.
-    data = page.encode("utf-8", errors="replace")
     path = out_dir / "index.html"
-    write_atomic(path, data)
-    return SpendReport(path=path, bytes=len(data))
+    return SpendReport(path=path, bytes=write_page(path, page))
 
 
 def spend_preview(summary: SpendSummary) -> str:
@@ -141,7 +145,7 @@ def spend_preview(summary: SpendSummary) -> str:
     ]
     rows += [
         (
-            markdown_text(each.prompt_set[:24]),
+            markdown_text(each.prompt_set, longest=PREVIEW_NAME),
             each.spent_usd,
             each.reserved_usd,
             each.purchases,

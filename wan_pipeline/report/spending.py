@@ -34,6 +34,7 @@ __all__ = [
     "ErrorCount",
     "SetSpending",
     "Spending",
+    "Sums",
     "errors_of",
     "latencies_of",
     "read_spending",
@@ -73,17 +74,15 @@ class DaySpending:
 
 
 @dataclass(slots=True, kw_only=True)
-class SetSpending:
-    """What one set bought.
+class Sums:
+    """What some purchases come to.
 
     Attributes:
-        prompt_set: its name.
         spent_usd: paid.
         reserved_usd: set aside.
         states: purchases by state.
     """
 
-    prompt_set: str
     spent_usd: Decimal = ZERO
     reserved_usd: Decimal = ZERO
     states: Counter[PurchaseState] = field(default_factory=Counter[PurchaseState])
@@ -97,6 +96,17 @@ class SetSpending:
     def failed(self) -> int:
         """Those that bring no image."""
         return sum(self.states[state] for state in FAILED)
+
+
+@dataclass(slots=True, kw_only=True)
+class SetSpending(Sums):
+    """What one set bought.
+
+    Attributes:
+        prompt_set: its name.
+    """
+
+    prompt_set: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

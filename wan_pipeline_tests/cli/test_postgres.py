@@ -17,6 +17,7 @@ from wan_pipeline_tests.pipeline.test_secrets import files_with
 if TYPE_CHECKING:
     from wan_pipeline_tests.cli.conftest import Folder
     from wan_pipeline_tests.emulator_fixture import RunningEmulator
+    from wan_pipeline_tests.postgres_fixture import RunningPostgres
 
 
 @pytest.mark.slow
@@ -88,6 +89,26 @@ def test_what_one_ledger_bought_is_not_bought_by_another(
         assert "a second time" in " ".join(done.output.split())
     assert provider.bill()["creates_received"] == 2
     assert folder.wan("run", "set", **here).exit_code == 0
+    assert provider.bill()["creates_received"] == 2
+
+
+@pytest.mark.slow
+@pytest.mark.postgres
+def test_what_one_server_bought_is_not_bought_with_another(
+    folder: Folder, provider: RunningEmulator, postgres_url: str, postgres_server: RunningPostgres
+) -> None:
+    """A mistyped database, or one that was set up anew: every command says which is meant."""
+    folder.write("set.csv", "prompt\none\ntwo\n")
+    assert folder.wan("run", "set", WAN_LEDGER_URL=postgres_url).exit_code == 0
+    with postgres_server.database() as empty:
+        for command in (("run", "set"), ("plan", "set"), ("reconcile",), ("status",)):
+            done = folder.wan(*command, WAN_LEDGER_URL=empty)
+            assert done.exit_code != 0, done.output
+            said = "".join(done.output.split())
+            assert "WAN_LEDGER_URL" in said
+            assert "ledger-server.txt" in said
+    assert provider.bill()["creates_received"] == 2
+    assert folder.wan("run", "set", WAN_LEDGER_URL=postgres_url).exit_code == 0
     assert provider.bill()["creates_received"] == 2
 
 

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import errno
 import os
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import TYPE_CHECKING
 
 import pytest
+from filelock import FileLock
 
+from wan_pipeline.generation import rescue
 from wan_pipeline.generation.rescue import RescuedTask, RescueFile
 from wan_pipeline.ledger.errors import LedgerUnavailableError
 from wan_pipeline_tests.generation.batch_fixture import Workbench
@@ -90,3 +93,76 @@ async def test_file_of_a_living_owner_is_not_touched(tmp_path: Path) -> None:
         file = left_by(owner.owner_id, tmp_path / "rescue")
         await bench.buy([])
         assert file.exists()
+
+
+class Interruption:
+    """The other process comes right between a read of its file and what follows from it."""
+
+    def __init__(self, slow: RescueFile) -> None:
+        self._read, self._slow, self._pool = rescue._read, slow, ThreadPoolExecutor(1)
+        self._noting: Future[None] | None = None
+        self._came = False
+
+    def read(self, path: Path) -> list[RescuedTask]:
+        """As before; once the other one notes a task meanwhile, unless it is kept waiting."""
+        found = self._read(path)
+        if path.stem == "slow" and not self._came:
+            self._came = True
+            self._noting = self._pool.submit(self._slow.note, TASK)
+            wait([self._noting], timeout=0.5)
+        return found
+
+    def end(self) -> None:
+        """It has noted its task."""
+        assert self._noting is not None
+        self._noting.result(20)
+        self._pool.shutdown()
+
+
+@pytest.mark.parametrize("others", [0, 1])
+def test_task_noted_while_another_process_forgets_is_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, others: int
+) -> None:
+    """An owner whose lease ran out comes back and writes its file, which the next run tidies up."""
+    known = RescuedTask(request_id="s" * 64, task_id="t-known")
+    kept = [RescuedTask(request_id="k" * 64, task_id=f"t-{each}") for each in range(others)]
+    with (
+        RescueFile(tmp_path / "rescue", "slow") as slow,
+        RescueFile(tmp_path / "rescue", "next") as following,
+    ):
+        for task in (known, *kept):
+            slow.note(task)
+        interruption = Interruption(slow)
+        monkeypatch.setattr(rescue, "_read", interruption.read)
+        following.forget(known)
+        interruption.end()
+        assert following.tasks() == [*kept, TASK]
+
+
+def test_task_noted_while_another_process_tidies_up_is_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its file holds nothing when it is looked at, and something when it would be removed."""
+    with (
+        RescueFile(tmp_path / "rescue", "slow") as slow,
+        RescueFile(tmp_path / "rescue", "next") as following,
+    ):
+        interruption = Interruption(slow)
+        monkeypatch.setattr(rescue, "_read", interruption.read)
+        following.tidy(lambda: ())
+        interruption.end()
+        assert following.tasks() == [TASK]
+
+
+def test_task_is_noted_even_when_another_process_stands_still(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was stopped in the middle of its change: what is paid is not dropped for the order."""
+    monkeypatch.setattr(rescue, "PATIENCE_S", 0.1)
+    with RescueFile(tmp_path / "rescue", "own") as own:
+        with FileLock(tmp_path / ".rescue.lock"):
+            own.note(TASK)
+            own.forget(TASK)
+            assert own.tasks() == [TASK]  # the next run forgets it, since the ledger knows it
+        own.forget(TASK)
+        assert own.tasks() == []

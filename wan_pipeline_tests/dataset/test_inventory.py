@@ -27,7 +27,7 @@ def test_a_whole_store_agrees(tmp_path: Path, stored: list[tuple[str, int]]) -> 
     (tmp_path / stored[0][0]).with_name(f"{TEMP_PREFIX}123.png").write_bytes(b"half")
     found = take_inventory(tmp_path, [*stored, stored[0]])
     assert found.agrees
-    assert (found.files, found.missing, found.wrong_size, found.unknown) == (3, (), {}, ())
+    assert (found.files, found.missing, found.wrong_length, found.unknown) == (3, (), {}, ())
 
 
 def test_what_is_missing_or_cut_is_named(tmp_path: Path, stored: list[tuple[str, int]]) -> None:
@@ -38,7 +38,7 @@ def test_what_is_missing_or_cut_is_named(tmp_path: Path, stored: list[tuple[str,
     found = take_inventory(tmp_path, stored)
     assert not found.agrees
     assert found.missing == (gone,)
-    assert found.wrong_size == {cut: (length, 1)}
+    assert found.wrong_length == {cut: (length, 1)}
 
 
 def test_files_that_no_row_knows_are_counted_and_do_no_harm(

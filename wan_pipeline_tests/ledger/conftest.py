@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
     from wan_pipeline.ledger.owner import Owner
 
+pytest.register_assert_rewrite("wan_pipeline_tests.ledger.model")
+
 PROFILE = "emulator"
 LATER = datetime(2030, 1, 1, tzinfo=UTC)  # the run that bought has long ended
 

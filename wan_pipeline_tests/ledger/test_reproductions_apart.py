@@ -15,7 +15,7 @@ import hypothesis
 import hypothesis.strategies as st
 
 from wan_pipeline.ledger.decisions import Decision, release, write_off
-from wan_pipeline.ledger.export import RowFilter
+from wan_pipeline.ledger.filters import RowFilter
 from wan_pipeline.ledger.ledger import Ledger
 from wan_pipeline.ledger.lookup import find_purchases
 from wan_pipeline.ledger.retries import Retry, RetryRule

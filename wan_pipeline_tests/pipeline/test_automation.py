@@ -15,7 +15,7 @@ import pytest
 
 from wan_pipeline.emulator.plan import EmulatorPlan, LatencyLaw
 from wan_pipeline.generation.planning import Plan
-from wan_pipeline.ledger.changes import intend
+from wan_pipeline.ledger.intents import intend
 from wan_pipeline.ledger.records import Intention, PurchaseKey
 from wan_pipeline.prompts.changes import changed_at_ns
 from wan_pipeline_tests.emulator_fixture import FAST, RunningEmulator
@@ -247,6 +247,23 @@ def test_free_assets_follow_image_metadata_and_images_never_start_by_themselves(
     )
     asked = {name: after.get_num_requested(dg.AssetKey(name)) for name in ASSETS}
     assert asked == {**dict.fromkeys(ASSETS, 0), "quality": 1, "gallery": 1}
+
+
+def test_a_plan_that_is_made_anew_rebuilds_nothing(site: Site) -> None:
+    """`quality` reads it, but follows new metadata only: plans are made every day."""
+    site.instance.add_dynamic_partitions("prompt_set", ["a"])
+    watched = dg.AssetSelection.all()
+    for asset in ASSETS:
+        site.instance.report_runless_asset_event(dg.AssetMaterialization(asset, partition="a"))
+    before = dg.evaluate_automation_conditions(site.defs, site.instance, asset_selection=watched)
+    for asset in ("plan", "images"):
+        site.instance.report_runless_asset_event(dg.AssetMaterialization(asset, partition="a"))
+    after = dg.evaluate_automation_conditions(
+        site.defs, site.instance, asset_selection=watched, cursor=before.cursor
+    )
+    assert {name: after.get_num_requested(dg.AssetKey(name)) for name in ASSETS} == dict.fromkeys(
+        ASSETS, 0
+    )
 
 
 # --- what an interrupted night leaves ---

@@ -74,7 +74,7 @@ def test_the_assets_are_there() -> None:
         "plan": {"prompts"},
         "images": {"plan"},
         "image_metadata": {"plan", "images"},
-        "quality": {"image_metadata"},
+        "quality": {"plan", "images", "image_metadata"},
         "gallery": {"image_metadata", "quality"},
         "spend": {"images"},
         "release": {"image_metadata", "quality"},

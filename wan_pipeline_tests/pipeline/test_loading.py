@@ -28,6 +28,16 @@ def test_duckdb_reads_the_table_in_one_line(built: Built) -> None:
     assert found == [(ROWS, "0.210000000")]
 
 
+def test_duckdb_finds_flagged_requests_in_one_line(built: Built) -> None:
+    """Of a whole set none, and every request is there."""
+    import duckdb  # noqa: PLC0415
+
+    path = built.site.layout.quality_outcomes("small")
+    assert duckdb.sql(f"FROM '{path}' WHERE len(flags) > 0").fetchall() == []
+    (told,) = duckdb.sql(f"SELECT sum(n), sum(images_stored) FROM '{path}'").fetchall()
+    assert told == (ROWS, ROWS)
+
+
 def test_datasets_reads_the_table_in_one_line(
     built: Built, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -22,17 +22,18 @@ prompt_id,prompt,n,watermark
 a-good,a quiet harbour,2,
 b-marked,a marked hill,1,true
 c-forbidden,a forbidden scene,1,
-d-half,a half moon,1,
+d-half,a half moon,2,
 """
 ALIKE = Measurement(phash=0xF0F0, contrast=1.0, corner_contrast=1.0)
 
 
 @pytest.fixture(scope="module")
 def mixed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Site, Run]]:
-    """Four prompts, one of them rejected by moderation, and the run that built them."""
+    """Four prompts, one rejected by moderation, one an image short, and the run that built them."""
     folder = tmp_path_factory.mktemp("mixed")
     forbidden = Fault(kind=FaultKind.MODERATION_FAILED, prompt_contains="forbidden")
-    plan = FAST.model_copy(update={"faults": (forbidden,)})
+    short = Fault(kind=FaultKind.MISSING_IMAGES, prompt_contains="half", amount=1)
+    plan = FAST.model_copy(update={"faults": (forbidden, short)})
     with (
         RunningEmulator(folder / "provider", plan) as provider,
         Site(folder / "data", settings_for(folder / "data", provider.base_url)) as site,
@@ -78,6 +79,59 @@ def test_moderated_prompts_and_prompts_without_an_image_are_told(mixed: tuple[Si
         (row,) = check.metadata["rows"].value.records
         assert row.data["prompt_id"] == "c-forbidden"
         assert "c-forbidden" in section_of(check)
+        (linked,) = outcomes_with(Path(check.metadata["table"].value), "never_produced")
+        assert linked["request_id"] == row.data["request_id"]
+
+
+def outcomes_with(table: Path, flag: str) -> list[dict[str, Any]]:
+    """Requests that bear a flag, as any reader of Parquet finds them."""
+    return [row for row in pq.read_table(table).to_pylist() if flag in row["flags"]]
+
+
+def test_every_request_has_a_row_also_without_an_image(mixed: tuple[Site, Run]) -> None:
+    """What no image row can tell, with the provider's code and words; columns and lineage told."""
+    site, built = mixed
+    table = site.layout.quality_outcomes("mixed")
+    rows = pq.read_table(table).to_pylist()
+    assert [(row["prompt_id"], row["n"], row["images_stored"], row["state"]) for row in rows] == [
+        ("a-good", 2, 2, "stored"),
+        ("b-marked", 1, 1, "stored"),
+        ("c-forbidden", 1, 0, "failed"),
+        ("d-half", 2, 1, "stored"),
+    ]
+    assert [row["flags"] for row in rows] == [
+        [],
+        [],
+        ["moderation_failed", "never_produced"],
+        ["fewer_than_n"],
+    ]
+    (forbidden,) = outcomes_with(table, "moderation_failed")
+    assert forbidden["error_kind"] == "moderation"
+    assert forbidden["error_code"]
+    assert forbidden["error_message"]
+    told = built.metadata["quality"]
+    counts = ("requests", "moderated_requests", "prompts_without_image")
+    assert [told[name] for name in counts] == [4, 1, 1]
+    assert told["requests_with_fewer_than_n"] == 1
+
+
+@pytest.mark.parametrize("name", ["pairs", "elsewhere", "outcomes"])
+def test_every_further_table_tells_its_columns_and_their_origin(
+    mixed: tuple[Site, Run], name: str
+) -> None:
+    """As in the file; each origin is a column of an asset that this one reads."""
+    site, built = mixed
+    told = built.metadata["quality"]
+    columns = [column.name for column in told[f"{name}_column_schema"].columns]
+    assert columns == pq.read_schema(told[name]).names
+    lineage = told[f"{name}_column_lineage"].deps_by_column
+    from_the_ledger = {"attempt", "state", "error_kind", "error_code", "error_message"}
+    assert set(columns) - set(lineage) <= from_the_ledger
+    parents = site.defs.resolve_asset_graph().get(dg.AssetKey("quality")).parent_keys
+    for origin in (each for origins in lineage.values() for each in origins):
+        assert origin.asset_key in parents
+        above = built.metadata[origin.asset_key.to_user_string()]["dagster/column_schema"]
+        assert origin.column_name in {column.name for column in above.columns}
 
 
 def test_a_painted_watermark_is_a_sign(mixed: tuple[Site, Run]) -> None:

@@ -125,7 +125,7 @@ def test_the_job_without_a_name_fails_and_the_graph_without_one_goes_on(built: B
     """Materializing everything must not make a version, and must not fail for want of a name."""
     failed = run_release(built.site)
     assert not failed.outcome.success
-    assert "gives no name" in failed.outcome.error
+    assert "names no release" in failed.outcome.error
     result = dg.materialize(
         [release_asset], resources=dict(built.site.resources), instance=built.site.instance
     )

@@ -202,6 +202,7 @@ def test_everything_produced_lies_under_its_profile(tmp_path: Path) -> None:
             layout.quality("s"),
             layout.quality_pairs("s"),
             layout.quality_elsewhere("s"),
+            layout.quality_outcomes("s"),
             layout.quarantine("s"),
             layout.gallery("s"),
         ):
@@ -211,7 +212,7 @@ def test_everything_produced_lies_under_its_profile(tmp_path: Path) -> None:
 def test_no_two_quality_files_have_one_name(tmp_path: Path) -> None:
     """A set may be called like the pairs of another one."""
     layout = Settings(data_dir=tmp_path).layout
-    names = ["a", "a.pairs", "a.pairs.set", "a.pairs.pairs", "a.set", "elsewhere"]
+    names = ["a", "a.pairs", "a.pairs.set", "a.pairs.pairs", "a.set", "elsewhere", "outcomes"]
     files = [
         file(name)
         for name in names
@@ -219,6 +220,7 @@ def test_no_two_quality_files_have_one_name(tmp_path: Path) -> None:
             layout.quality,
             layout.quality_pairs,
             layout.quality_elsewhere,
+            layout.quality_outcomes,
             layout.quarantine,
         )
     ]

@@ -188,9 +188,9 @@ def test_a_missing_file_is_an_error_until_it_is_back(troubled: Site) -> None:
     made = report(troubled).checks["ledger_agrees_with_files"]
     assert (made.passed, made.severity) == (False, dg.AssetCheckSeverity.ERROR)
     counts = {
-        name: made.metadata[name].value for name in ("missing", "wrong_size", "unknown_files")
+        name: made.metadata[name].value for name in ("missing", "wrong_length", "unknown_files")
     }
-    assert counts == {"missing": 1, "wrong_size": 1, "unknown_files": 1}
+    assert counts == {"missing": 1, "wrong_length": 1, "unknown_files": 1}
     named = {record.data["path"] for record in made.metadata["disagreements"].value.records}
     assert named == {path.relative_to(troubled.layout.root).as_posix() for path in paths}
     for path, data in kept.items():

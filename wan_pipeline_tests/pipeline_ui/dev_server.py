@@ -42,6 +42,10 @@ LAUNCH = """mutation ($params: ExecutionParams!) {
     ... on RunConfigValidationInvalid { errors { message } } } }"""
 TERMINATE = """mutation ($run: String!) { terminateRun(runId: $run) {
   __typename ... on TerminateRunFailure { message } ... on PythonError { message } } }"""
+TAGS = "query ($run: ID!) { runOrError(runId: $run) { ... on Run { tags { key value } } } }"
+REPEATS = """query ($run: String!) {
+  runsOrError(filter: {tags: [{key: "dagster/parent_run_id", value: $run}]}) {
+    ... on Runs { results { runId } } } }"""
 STATUS = "query ($run: ID!) { runOrError(runId: $run) { ... on Run { status } } }"
 
 
@@ -118,6 +122,11 @@ class DevServer:
         """As the UI shows it."""
         return self._ask(STATUS, run=run_id)["runOrError"]["status"]
 
+    def tags(self, run_id: str) -> dict[str, str]:
+        """A run's tags, by key."""
+        tags = self._ask(TAGS, run=run_id)["runOrError"]["tags"]
+        return {tag["key"]: tag["value"] for tag in tags}
+
     def await_end(self, run_id: str, *, patience_s: float) -> str:
         """The status of a run once it has ended."""
         deadline = time.monotonic() + patience_s
@@ -126,6 +135,15 @@ class DevServer:
                 raise TimeoutError(f"run {run_id} is {status} after {patience_s:g} s")
             time.sleep(0.1)
         return status
+
+    def await_repeat(self, run_id: str, *, patience_s: float) -> str:
+        """The run by which the daemon tries a dead one again."""
+        deadline = time.monotonic() + patience_s
+        while not (repeats := self._ask(REPEATS, run=run_id)["runsOrError"]["results"]):
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"nobody tried run {run_id} again in {patience_s:g} s")
+            time.sleep(0.1)
+        return repeats[0]["runId"]
 
     def _ask(self, query: str, **variables: object) -> dict[str, Any]:
         answer = httpx.post(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING
 import pytest
 from playwright.sync_api import Page, expect, sync_playwright
 
+from wan_pipeline.defs.dead_runs import PID_TAG
 from wan_pipeline.emulator.plan import EmulatorPlan, Fault, FaultKind
 from wan_pipeline.ledger.ledger import Ledger
 from wan_pipeline.ledger.states import PurchaseState
@@ -43,6 +45,7 @@ SETS = {
     "built": ["a red fox asleep in fresh snow", "rice terraces after rain", "水墨画风格的山峦"],
     "many": [f"kite number {number}" for number in range(24)],
     "hanging": [*(f"lantern number {number}" for number in range(5)), HANGS, "a last lantern"],
+    "killed": [f"paper boat number {number}" for number in range(8)],
 }
 CHROMIUM = (
     "--no-sandbox",
@@ -94,7 +97,7 @@ def wan_run(prompt_set: str, env: dict[str, str]) -> Ended:
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    """A folder with three prompt sets, the first of them built, under `dagster dev`."""
+    """A folder with a few prompt sets, the first of them built, under `dagster dev`."""
     folder = tmp_path_factory.mktemp("site")
     layout = DataLayout(folder / "data", "emulator")
     layout.prompts_dir.mkdir(parents=True)
@@ -116,13 +119,19 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
         yield Site(layout=layout, env=env, server=server)
 
 
-def terminated(site: Site, prompt_set: str, *, when: int) -> tuple[str, float]:
-    """Build a set, terminate the run when so many creates are answered; its status and seconds."""
+def launched(site: Site, prompt_set: str, *, when: int) -> str:
+    """The run that builds a set, once so many of its creates are answered."""
     run_id = site.server.launch("build_dataset", prompt_set=prompt_set)
     deadline = time.monotonic() + PATIENCE_S
     while sum(each.task_id is not None for each in site.purchases(prompt_set).values()) < when:
         assert time.monotonic() < deadline, "the run bought nothing"
         time.sleep(0.05)
+    return run_id
+
+
+def terminated(site: Site, prompt_set: str, *, when: int) -> tuple[str, float]:
+    """Build a set, terminate the run when so many creates are answered; its status and seconds."""
+    run_id = launched(site, prompt_set, when=when)
     began = time.monotonic()
     site.server.terminate(run_id)
     status = site.server.await_end(run_id, patience_s=PATIENCE_S)
@@ -165,6 +174,18 @@ def test_terminate_with_a_create_in_flight_leaves_it_unknown(site: Site) -> None
     assert found.bill_usd == found.ledger_usd + purchases[HANGS].price_usd
 
 
+def test_wan_run_marks_the_uis_killed_run_and_completes_it(site: Site) -> None:
+    """Else it would be shown as running for ever. The daemon tries once more and buys nothing."""
+    run_id = launched(site, "killed", when=2)
+    os.kill(int(site.server.tags(run_id)[PID_TAG]), signal.SIGKILL)
+    ended = site.wan_run("killed")
+    assert site.server.status(run_id) == "FAILURE"
+    again = site.server.await_repeat(run_id, patience_s=PATIENCE_S)
+    site.server.await_end(again, patience_s=PATIENCE_S)
+    found = audit(site.layout, "killed", plan=PLAN, ended=ended)
+    assert found.violations == ()
+
+
 @pytest.fixture
 def page(site: Site) -> Iterator[Page]:
     """A page of the system's Chromium, new to this site."""
@@ -186,7 +207,9 @@ def test_asset_graph_shows_all_assets(site: Site, page: Page, tmp_path: Path) ->
     for asset in (*ASSETS, "spend", "release", "exports", "drift"):
         expect(page.get_by_text(asset, exact=True).first).to_be_visible(timeout=WAIT_MS)
     # At least once in each box of a partitioned asset; one that is partly built says it again.
-    expect(page.get_by_text("3 partitions").nth(len(ASSETS) - 1)).to_be_visible(timeout=WAIT_MS)
+    expect(page.get_by_text(f"{len(SETS)} partitions").nth(len(ASSETS) - 1)).to_be_visible(
+        timeout=WAIT_MS
+    )
     page.screenshot(path=tmp_path / "graph.png")
     expect(page.get_by_text("Join the Dagster newsletter")).to_have_count(0)
     expect(page.get_by_role("dialog")).to_have_count(0)

@@ -10,26 +10,44 @@ from urllib.parse import unquote
 import pytest
 from PIL import Image
 
-from wan_pipeline.dataset.quality.flags import Flag, Thresholds
-from wan_pipeline.dataset.quality.troubles import Trouble, Troubles
+from wan_pipeline.dataset.quality.flags import Flag, RequestFlag, Thresholds
+from wan_pipeline.dataset.quality.outcomes import RequestOutcome, RequestOutcomes
 from wan_pipeline.layout import DataLayout
 from wan_pipeline.report import quarantine as quarantine_module
 from wan_pipeline.report.quarantine import Quarantine, write_quarantine
 from wan_pipeline_tests.quality.pictures import MadeSet, scene
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
 HOSTILE = "</style><script>alert(1)</script> \ud800"
-FORBIDDEN = Trouble(
+FORBIDDEN = RequestOutcome(
     prompt_id="c-forbidden",
     request_id="ab" * 32,
     prompt=HOSTILE,
+    n=1,
+    images_stored=0,
+    attempt=1,
     state="failed",
-    reason="110001: input may contain sensitive information",
-    waiting=False,
+    error_kind="moderation",
+    error_code="110001",
+    error_message="input may contain sensitive information",
+    flags=[RequestFlag.MODERATION_FAILED, RequestFlag.NEVER_PRODUCED],
 )
-NO_TROUBLES = Troubles(prompts=1, requests=1, moderated=[], without_image=[])
+SHORT = RequestOutcome(
+    prompt_id="d-half",
+    request_id="cd" * 32,
+    prompt="a half moon",
+    n=2,
+    images_stored=1,
+    attempt=1,
+    state="stored",
+    error_kind=None,
+    error_code=None,
+    error_message=None,
+    flags=[RequestFlag.FEWER_THAN_N],
+)
 
 
 @pytest.fixture
@@ -46,7 +64,7 @@ def made(tmp_path: Path) -> MadeSet:
     return made
 
 
-def page_of(made: MadeSet, *others: MadeSet, troubles: Troubles = NO_TROUBLES) -> str:
+def page_of(made: MadeSet, *others: MadeSet, outcomes: Sequence[RequestOutcome] = ()) -> str:
     """Judge the sets and write the page of the first."""
     for other in others:
         other.judge()
@@ -58,7 +76,7 @@ def page_of(made: MadeSet, *others: MadeSet, troubles: Troubles = NO_TROUBLES) -
             created=datetime.now(UTC),
             thresholds=Thresholds(),
             summary=summary,
-            troubles=troubles,
+            outcomes=RequestOutcomes(rows=outcomes),
             elsewhere=made.compare(*others),
         ),
         layout=made.layout,
@@ -93,23 +111,26 @@ def test_a_clean_set_says_so_and_keeps_its_anchors(tmp_path: Path) -> None:
     made.add(scene(1))
     page = page_of(made)
     assert "nothing is flagged" in page
-    for anchor in (*Flag, "moderated", "without_image", "elsewhere"):
+    for anchor in (*Flag, *RequestFlag, "elsewhere"):
         assert "None." in section(page, anchor), anchor
 
 
-def test_prompts_with_trouble_are_listed(made: MadeSet) -> None:
-    """Moderated ones, and those without an image."""
-    troubles = Troubles(prompts=3, requests=3, moderated=[FORBIDDEN], without_image=[FORBIDDEN])
-    page = page_of(made, troubles=troubles)
-    assert "sensitive information" in section(page, "moderated")
-    assert "c-forbidden" in section(page, "without_image")
+def test_flagged_requests_are_listed(made: MadeSet) -> None:
+    """Each under its flags, with the reason, and the table that has all of them."""
+    page = page_of(made, outcomes=[FORBIDDEN, SHORT])
+    assert "110001: input may contain sensitive" in section(page, "moderation_failed")
+    assert "c-forbidden" in section(page, "never_produced")
+    fewer = section(page, "fewer_than_n")
+    assert "1 of 2" in fewer
+    assert "brought fewer images" in fewer
+    assert "c-forbidden" not in fewer
+    assert "nothing is flagged" not in page
+    assert "<code>quality/outcomes/ma de#1.parquet</code>" in page
 
 
 def test_nothing_that_a_user_or_provider_wrote_runs(made: MadeSet) -> None:
     """Escaped, and the page allows no script at all."""
-    page = page_of(
-        made, troubles=Troubles(prompts=1, requests=1, moderated=[FORBIDDEN], without_image=[])
-    )
+    page = page_of(made, outcomes=[FORBIDDEN])
     assert "<script" not in page
     assert "default-src 'none'" in page
     assert "script-src" not in page
@@ -136,3 +157,13 @@ def test_long_lists_are_cut_and_counted(made: MadeSet, monkeypatch: pytest.Monke
     assert section(page, "blank").count('class="shot"') == 2
     assert "And 5 more images" in section(page, "blank")
     assert "And 4 more of this group" in section(page, "near_duplicate")
+
+
+def test_long_lists_of_requests_are_cut_and_counted(
+    made: MadeSet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Likewise."""
+    monkeypatch.setattr(quarantine_module, "_MOST_REQUESTS", 2)
+    shown = section(page_of(made, outcomes=[SHORT] * 5), "fewer_than_n")
+    assert shown.count("a half moon") == 2
+    assert "And 3 more requests, in the table named at the end" in shown

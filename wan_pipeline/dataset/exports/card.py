@@ -9,6 +9,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from wan_pipeline.dataset.exports.columns import archive_features, card_features
 from wan_pipeline.dataset.exports.terms import ExportFormat
+from wan_pipeline.dataset.fields import description_of
 from wan_pipeline.dataset.provenance.packet import SOURCE_TYPE
 
 if TYPE_CHECKING:
@@ -87,10 +88,7 @@ def card_text(
     environment.filters["code"] = _code
     environment.filters["usd"] = _usd
     environment.filters["count"] = "{:,}".format
-    columns = [
-        (each.name, str(each.type), (each.metadata or {}).get(b"description", b"").decode())
-        for each in schema
-    ]
+    columns = [(each.name, str(each.type), description_of(each)) for each in schema]
     return environment.get_template("card.md.j2").render(
         front=front,
         release=release,

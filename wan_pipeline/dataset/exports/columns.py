@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
+from wan_pipeline.dataset.fields import known
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -21,6 +23,7 @@ __all__ = [
     "archive_features",
     "card_features",
     "export_schema",
+    "folder_file",
     "table_of",
     "with_features",
 ]
@@ -30,18 +33,19 @@ _FILE = "file_name"
 _FLOATS = {"double": "float64", "float": "float32"}
 
 
-def _field(name: str, kind: Any, description: str) -> Any:
-    return pa.field(name, kind, nullable=False, metadata={"description": description})
-
-
 _STRUCT = pa.struct([pa.field("bytes", pa.binary()), pa.field("path", pa.string())])
 _LEADING: dict[str, Any] = {
-    IMAGE: _field(IMAGE, _STRUCT, "the file's bytes, and a name for it"),
-    _FILE: _field(_FILE, pa.string(), "the image file, relative to this table"),
+    IMAGE: known(IMAGE, _STRUCT, "the file's bytes, and a name for it"),
+    _FILE: known(_FILE, pa.string(), "the image file, relative to this table"),
 }
 _SHIPPED = [
-    _field("file_sha256", pa.string(), "SHA-256 of the file's bytes as shipped"),
-    _field("marking", pa.string(), "what was added: none, xmp, xmp+c2pa, provider-c2pa"),
+    known("file_sha256", pa.string(), "SHA-256 of the file's bytes as shipped"),
+    known(
+        "marking",
+        pa.string(),
+        "how the file is marked: none, xmp, xmp+c2pa, or provider-c2pa (signed by the provider, so"
+        " left as received)",
+    ),
 ]
 
 

@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from wan_pipeline.dataset.exports.columns import IMAGE
 from wan_pipeline.dataset.exports.terms import ExportFormat
+from wan_pipeline.dataset.fields import description_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -198,8 +199,7 @@ def _column(column: Any) -> dict[str, Any]:
     kind = _type(column.type.value_type if repeated else column.type)
     if column.name == IMAGE:
         source["transform"] = {"jsonPath": "bytes"}
-    said = (column.metadata or {}).get(b"description", b"").decode()
-    field = _field(f"rows/{column.name}", kind, said, source)
+    field = _field(f"rows/{column.name}", kind, description_of(column), source)
     return field | {"repeated": True} if repeated else field
 
 

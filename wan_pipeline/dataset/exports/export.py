@@ -59,7 +59,7 @@ class ExportSummary:
         format: the layout.
         bytes_mode: which bytes.
         rows: images by split.
-        markings: images by what was added.
+        markings: images by how they are marked.
         files: how many, `export.json` not counted.
         bytes: of those.
         licence: as stated, or None.
@@ -106,7 +106,10 @@ def export_release(
         OSError: the disk refused.
     """
     if not release.manifest.counts.images:
-        raise ExportError(f"release {release.reference} holds no images: nothing to export")
+        raise ExportError(
+            f"release {release.reference} holds no images, so there is nothing to export: name a"
+            " version that has some (`wan release list`)"
+        )
     with _new_folder(out / terms.folder) as folder:
         tally, files = _write_data(release, terms, folder, progress)
     return ExportSummary(

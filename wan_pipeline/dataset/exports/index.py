@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from wan_pipeline.dataset.fields import known, optional
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -22,20 +24,16 @@ INDEX_FILE = "index.parquet"
 CHUNK = 2_000
 
 
-def _field(name: str, kind: Any, description: str, *, nullable: bool = False) -> Any:
-    return pa.field(name, kind, nullable=nullable, metadata={"description": description})
-
-
 INDEX: Any = pa.schema(
     [
-        _field("image_id", pa.string(), "SHA-256 of the bytes as received"),
-        _field("file_sha256", pa.string(), "SHA-256 of the bytes as shipped"),
-        _field("request_id", pa.string(), "the request that brought it"),
-        _field("image_index", pa.int32(), "which of the request's images, from 0"),
-        _field("split", pa.string(), "train, validation or test"),
-        _field("path", pa.string(), "the file in the export that holds it"),
-        _field("member", pa.string(), "its name within an archive", nullable=True),
-        _field("row", pa.int64(), "its row within a table of bytes, from 0", nullable=True),
+        known("image_id", pa.string(), "SHA-256 of the bytes as received"),
+        known("file_sha256", pa.string(), "SHA-256 of the bytes as shipped"),
+        known("request_id", pa.string(), "the request that brought it"),
+        known("image_index", pa.int32(), "which of the request's images, from 0"),
+        known("split", pa.string(), "train, validation or test"),
+        known("path", pa.string(), "the file in the export that holds it"),
+        optional("member", pa.string(), "its name within an archive"),
+        optional("row", pa.int64(), "its row within a table of bytes, from 0"),
     ]
 )
 _SHARD = pa.field("shard", pa.int64())

@@ -19,7 +19,7 @@ from wan_pipeline.dataset.exports.terms import BytesMode, ExportError
 from wan_pipeline.dataset.provenance.marking import Mark, mark
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from wan_pipeline.dataset.exports.terms import ExportTerms
     from wan_pipeline.dataset.release.reader import Release
@@ -34,7 +34,15 @@ SUFFIXES = {"png": "png", "jpeg": "jpg", "webp": "webp"}
 
 
 class Marking(StrEnum):
-    """What an exported file carries; the column `marking`."""
+    """How an exported file is marked; the column `marking`.
+
+    Attributes:
+        NONE: as received, whatever it carries.
+        XMP: our XMP was added.
+        XMP_AND_C2PA: our XMP was added, and the file signed with the user's certificate.
+        PROVIDERS_C2PA: the provider had signed it, so it is as received even where marks were
+            asked for: one more byte would break the signature.
+    """
 
     NONE = "none"
     XMP = "xmp"
@@ -57,7 +65,7 @@ class Item:
         image_index: which of the request's images.
         data: the bytes shipped.
         file_sha256: their SHA-256.
-        marking: what was added.
+        marking: how they are marked.
         suffix: of a file name, without the dot.
     """
 
@@ -104,14 +112,14 @@ def iter_items(release: Release, terms: ExportTerms) -> Iterator[Item]:
         ExportError: a file is no whole image that can be marked.
         ConfigurationError: a file cannot be signed.
     """
-    seal = _sealer(release, terms)
+    sealer = _Sealer(release, terms)
     # Signing goes through one handle of a native library.
     workers = 1 if terms.signing else _WORKERS
     with ThreadPoolExecutor(workers, thread_name_prefix="export") as pool:
         ahead: deque[Future[Item]] = deque()
         try:
             for item in _rows(release):
-                ahead.append(pool.submit(seal, *item))
+                ahead.append(pool.submit(sealer.item, *item))
                 if len(ahead) >= _READ_AHEAD:
                     yield ahead.popleft().result()
             while ahead:
@@ -129,34 +137,21 @@ def _rows(release: Release) -> Iterator[tuple[Any, int, int, dict[str, Any]]]:
             number += 1
 
 
-def _sealer(
-    release: Release, terms: ExportTerms
-) -> Callable[[Any, int, int, dict[str, Any]], Item]:
-    """What makes an item of a row."""
-    sign = terms.signing.open() if terms.signing else None
+class _Sealer:
+    """Makes an item of a row."""
 
-    def shipped(data: bytes, row: dict[str, Any]) -> tuple[bytes, Marking]:
-        if terms.bytes_mode is BytesMode.ORIGINAL:
-            return data, Marking.NONE
-        said = Mark(
-            model=row["model"],
-            prompt_sha256=hashlib.sha256(row["prompt"].encode()).hexdigest(),
-            release=release.reference,
-            image_id=row["image_id"],
-            request_id=row["request_id"],
-        )
-        marked = mark(data, said)
-        if marked is data:  # it carries a signature already
-            return data, Marking.PROVIDERS_C2PA
-        return (marked, Marking.XMP) if sign is None else (sign(marked, said), Marking.XMP_AND_C2PA)
+    def __init__(self, release: Release, terms: ExportTerms) -> None:
+        self._release, self._mode = release, terms.bytes_mode
+        self._sign = terms.signing.open() if terms.signing else None
 
-    def seal(batch: Any, position: int, number: int, row: dict[str, Any]) -> Item:
+    def item(self, batch: Any, position: int, number: int, row: dict[str, Any]) -> Item:
+        """Read, mark and hash the row's image."""
         try:
-            data, marking = shipped(release.read_image(row["path"]), row)
+            data, marking = self._shipped(self._release.read_image(row["path"]), row)
         except DamagedImageError as error:
             raise ExportError(
-                f"{row['path']} has the bytes that {release.reference} released, but they are no"
-                f" whole image that can be marked ({error.detail}). Use --bytes original, or"
+                f"{row['path']} has the bytes that {self._release.reference} released, but they are"
+                f" no whole image that can be marked ({error.detail}). Use --bytes original, or"
                 " release without it. Nothing was exported"
             ) from error
         return Item(
@@ -174,4 +169,19 @@ def _sealer(
             suffix=SUFFIXES[row["format"]],
         )
 
-    return seal
+    def _shipped(self, data: bytes, row: dict[str, Any]) -> tuple[bytes, Marking]:
+        if self._mode is BytesMode.ORIGINAL:
+            return data, Marking.NONE
+        said = Mark(
+            model=row["model"],
+            prompt_sha256=hashlib.sha256(row["prompt"].encode()).hexdigest(),
+            release=self._release.reference,
+            image_id=row["image_id"],
+            request_id=row["request_id"],
+        )
+        marked = mark(data, said)
+        if marked is None:
+            return data, Marking.PROVIDERS_C2PA
+        if self._sign is None:
+            return marked, Marking.XMP
+        return self._sign(marked, said), Marking.XMP_AND_C2PA

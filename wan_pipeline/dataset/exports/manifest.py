@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from wan_pipeline.dataset.release.reader import Release
 
 __all__ = [
-    "KIND",
     "MANIFEST_FILE",
     "ExportedFile",
     "FilesWritten",

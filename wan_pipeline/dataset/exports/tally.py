@@ -7,14 +7,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from wan_pipeline.dataset.exports.items import SUFFIXES
+from wan_pipeline.dataset.release.split import Split
 
 if TYPE_CHECKING:
     from wan_pipeline.dataset.exports.items import Item
 
-__all__ = ["SPLITS", "Tally"]
-
-SPLITS = ("train", "validation", "test")
-"""The order in which splits are listed."""
+__all__ = ["Tally"]
 
 
 def _counter() -> Counter[str]:
@@ -31,7 +29,7 @@ class Tally:
         models: rows by model.
         sizes: rows by size asked for.
         formats: rows by file format.
-        markings: rows by what was added.
+        markings: rows by how their file is marked.
         flags: rows by quality flag.
     """
 
@@ -61,6 +59,6 @@ class Tally:
 
     @property
     def splits(self) -> list[str]:
-        """Those that have rows, in their order; readers know no empty ones."""
-        known = [split for split in SPLITS if self.rows[split]]
-        return [*known, *sorted(set(self.rows) - set(SPLITS))]
+        """Those that have rows, in the order of `Split`; readers know no empty ones."""
+        known = [split.value for split in Split if self.rows[split]]
+        return [*known, *sorted(self.rows.keys() - set(known))]

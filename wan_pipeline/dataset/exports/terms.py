@@ -12,7 +12,15 @@ from wan_pipeline.dataset.release.errors import ReleaseUsageError
 if TYPE_CHECKING:
     from wan_pipeline.dataset.provenance.signing import SigningKey
 
-__all__ = ["BytesMode", "ExportError", "ExportFormat", "ExportTerms", "checked_licence"]
+__all__ = [
+    "DEFAULT_SHARD_MB",
+    "MB",
+    "BytesMode",
+    "ExportError",
+    "ExportFormat",
+    "ExportTerms",
+    "checked_licence",
+]
 
 MB = 1_000_000
 DEFAULT_SHARD_MB = 500

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from wan_pipeline.dataset.provenance.slot import Slot
     from wan_pipeline.dataset.verify import ImageFormat
 
-__all__ = ["Mark", "is_signed", "mark"]
+__all__ = ["Mark", "mark"]
 
 
 class _Container(Protocol):
@@ -45,8 +45,8 @@ class _Container(Protocol):
 _CONTAINERS: dict[ImageFormat, _Container] = {"png": in_png, "webp": in_webp, "jpeg": in_jpeg}
 
 
-def mark(data: bytes, mark: Mark) -> bytes:
-    """Return the file with the mark in its XMP packet; equal input gives equal bytes.
+def mark(data: bytes, mark: Mark) -> bytes | None:
+    """The file with the mark in its XMP packet; equal input gives equal bytes.
 
     A packet that cannot be read or extended stays where it is, as foreign data, and a packet of
     our own goes before it, where readers look first.
@@ -56,28 +56,17 @@ def mark(data: bytes, mark: Mark) -> bytes:
         mark: what to say.
 
     Returns:
-        The marked file, or `data` itself when it carries a signature.
+        The marked file; None when `data` carries a signature (a C2PA manifest), so that it must
+        stay as it is.
 
     Raises:
         DamagedImageError: `data` is not one whole image.
     """
     container = _CONTAINERS[inspect_image(data).format]
     if container.has_manifest(data):
-        return data
+        return None
     slot = container.find(data)
     merged = None if slot is None else merged_packet(slot.packet, mark)
     if merged is None or len(merged) > container.MAX_PACKET:
         return container.embed(data, new_packet(mark), None)
     return container.embed(data, merged, slot)
-
-
-def is_signed(data: bytes) -> bool:
-    """Whether the file carries a C2PA manifest, so that `mark` leaves it as it is.
-
-    Args:
-        data: one whole PNG, WebP or JPEG file.
-
-    Raises:
-        DamagedImageError: `data` is not one whole image.
-    """
-    return _CONTAINERS[inspect_image(data).format].has_manifest(data)

@@ -35,7 +35,7 @@ __all__ = ["MeasurementCache"]
 _VERSION = "v1"
 _SMALL_ROWS = 20_000
 _MANY_PARTS = 16
-_READS = 5
+_LOOKS = 50
 
 _PART: Any = pa.schema(
     [
@@ -101,16 +101,29 @@ class MeasurementCache:
         return path
 
     def _parts(self) -> Iterator[Any]:
-        """Every part's table; one that another process put together meanwhile is found there."""
-        for attempt in range(_READS):
-            try:
-                tables = [table for path in self._files() if (table := _read(path)) is not None]
-            except FileNotFoundError:
-                if attempt + 1 == _READS:
-                    raise
-            else:
-                yield from tables
+        """Every part's table; one that another process put together meanwhile is found there.
+
+        What was read stays valid, so that each further look has only the new parts to read, and
+        comes to an end however many write at once.
+        """
+        done: set[Path] = set()
+        for attempt in range(_LOOKS):
+            vanished = None
+            for path in self._files():
+                if path in done:
+                    continue
+                try:
+                    table = _read(path)
+                except FileNotFoundError as error:
+                    vanished = error
+                    continue
+                done.add(path)
+                if table is not None:
+                    yield table
+            if vanished is None:
                 return
+            if attempt + 1 == _LOOKS:
+                raise vanished
 
     def _files(self) -> list[Path]:
         names = self._folder.glob("*.parquet") if self._folder.is_dir() else ()

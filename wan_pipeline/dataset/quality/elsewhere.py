@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from wan_pipeline.dataset.atomic import atomic_path
+from wan_pipeline.dataset.fields import known
 from wan_pipeline.dataset.quality.hamming import Pairs, pairs_within
 from wan_pipeline.dataset.quality.near import MAX_LISTED, Members, Nearest
 from wan_pipeline.dataset.quality.phash import from_hex
@@ -30,13 +31,10 @@ __all__ = ["ELSEWHERE", "ElsewhereSummary", "write_elsewhere"]
 #: One row per listed pair, sorted by distance and ids.
 ELSEWHERE: Any = pa.schema(
     [
-        pa.field(name, kind, nullable=False, metadata={"description": description})
-        for name, kind, description in (
-            ("image_here", pa.string(), "an image of this set"),
-            ("image_there", pa.string(), "an image of another set, which this one does not have"),
-            ("prompt_set", pa.string(), "the other set; the first by name when several have it"),
-            ("distance", pa.int32(), "bits in which their hashes differ"),
-        )
+        known("image_here", pa.string(), "an image of this set"),
+        known("image_there", pa.string(), "an image of another set, which this one does not have"),
+        known("prompt_set", pa.string(), "the other set; the first by name when several have it"),
+        known("distance", pa.int32(), "bits in which their hashes differ"),
     ],
     metadata={"description": f"the nearest {MAX_LISTED} pairs at most"},
 )

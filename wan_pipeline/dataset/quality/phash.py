@@ -15,7 +15,7 @@ from PIL import Image
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["BITS", "from_hex", "perceptual_hash", "to_hex"]
+__all__ = ["from_hex", "perceptual_hash", "to_hex"]
 
 BITS = 64
 _EDGE = 8

@@ -1,28 +1,35 @@
-"""Reading a quality table back: how many images bear each flag."""
+"""Reading back what `quality` wrote."""
 
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 
+from wan_pipeline.prompts.errors import UnreadablePromptFileError
+
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-__all__ = ["flag_counts", "flags_by_image"]
+__all__ = ["flag_counts", "read_table"]
 
 
-def flags_by_image(table: Path) -> Mapping[str, Sequence[str]]:
-    """The flags of every image of a quality table, by image id.
+def read_table(table: Path) -> Any:
+    """A whole table of the asset `quality`.
 
     Raises:
-        OSError: the table cannot be read.
-        pyarrow.ArrowException: it is damaged.
+        UnreadablePromptFileError: it is missing or damaged; the message says how to have it again.
     """
-    read = pq.read_table(table, columns=["image_id", "flags"])
-    return dict(zip(read["image_id"].to_pylist(), read["flags"].to_pylist(), strict=True))
+    try:
+        return pq.read_table(table)
+    except (pa.ArrowException, OSError) as error:
+        raise UnreadablePromptFileError(
+            table,
+            f"cannot be read as a table ({str(error).splitlines()[0]})",
+            "Materialize the asset `quality` of its prompt set, which writes it",
+        ) from error
 
 
 def flag_counts(table: Path) -> Counter[str]:
@@ -32,4 +39,6 @@ def flag_counts(table: Path) -> Counter[str]:
         OSError: the table cannot be read.
         pyarrow.ArrowException: it is damaged.
     """
-    return Counter(flag for flags in flags_by_image(table).values() for flag in flags)
+    read = pq.read_table(table, columns=["image_id", "flags"])
+    by_image = dict(zip(read["image_id"].to_pylist(), read["flags"].to_pylist(), strict=True))
+    return Counter(flag for flags in by_image.values() for flag in flags)

@@ -20,7 +20,9 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from wan_pipeline.dataset.atomic import atomic_path
+from wan_pipeline.dataset.fields import known, optional
 from wan_pipeline.dataset.quality.flags import Flag
+from wan_pipeline.dataset.quality.labels import Label
 from wan_pipeline.dataset.quality.near import LISTED_OF_ONE_HASH, MAX_LISTED, near_duplicates
 from wan_pipeline.dataset.quality.phash import to_hex
 
@@ -49,59 +51,51 @@ READ = (
 )
 
 
-def _known(name: str, kind: Any, description: str) -> Any:
-    return pa.field(name, kind, nullable=False, metadata={"description": description})
-
-
-def _optional(name: str, kind: Any, description: str) -> Any:
-    return pa.field(name, kind, metadata={"description": description})
-
-
 #: One row per row of the metadata table, in its order.
 QUALITY: Any = pa.schema(
     [
-        _known("request_id", pa.string(), "SHA-256 of the request's canonical JSON"),
-        _known("image_index", pa.int32(), "which of the request's images, from 0"),
-        _known("image_id", pa.string(), "SHA-256 of the image's bytes as received"),
-        _known("prompt_id", pa.string(), "id of the prompt's row"),
-        _optional(
+        known("request_id", pa.string(), "SHA-256 of the request's canonical JSON"),
+        known("image_index", pa.int32(), "which of the request's images, from 0"),
+        known("image_id", pa.string(), "SHA-256 of the image's bytes as received"),
+        known("prompt_id", pa.string(), "id of the prompt's row"),
+        optional(
             "phash",
             pa.string(),
             "perceptual hash (64 lowest DCT frequencies against their median), 16 hex digits; null"
             " when the file cannot be decoded",
         ),
-        _optional(
+        optional(
             "contrast",
             pa.float64(),
             "standard deviation of luma, 0 to 127.5; null when the file cannot be decoded",
         ),
-        _known(
+        known(
             "near_duplicates",
             pa.int32(),
             "other image ids of the set whose hash is within the distance; exact",
         ),
-        _optional(
+        optional(
             "near_duplicate_group",
             pa.string(),
             "smallest image id of those that hang together by near duplicates; null when alone",
         ),
-        _known("flags", pa.list_(pa.string()), f"any of: {', '.join(Flag)}"),
-        _known(
+        known("flags", pa.list_(pa.string()), f"any of: {', '.join(Flag)}"),
+        known(
             "labels",
             pa.list_(pa.string()),
-            "machine-readable labels in the file that say a model made it: c2pa, iptc, aigc",
+            f"machine-readable labels in the file that say a model made it: {', '.join(Label)}",
         ),
-        _optional("problem", pa.string(), "why the file cannot be decoded"),
+        optional("problem", pa.string(), "why the file cannot be decoded"),
     ]
 )
 
 #: One row per listed pair, sorted by distance and ids.
 PAIRS: Any = pa.schema(
     [
-        _known("image_a", pa.string(), "the smaller image id"),
-        _known("image_b", pa.string(), "the larger image id"),
-        _known("distance", pa.int32(), "bits in which their hashes differ"),
-        _known("same_prompt", pa.bool_(), "whether one prompt has both"),
+        known("image_a", pa.string(), "the smaller image id"),
+        known("image_b", pa.string(), "the larger image id"),
+        known("distance", pa.int32(), "bits in which their hashes differ"),
+        known("same_prompt", pa.bool_(), "whether one prompt has both"),
     ],
     metadata={
         "description": f"the nearest {MAX_LISTED} pairs at most; of images that share one hash the"

@@ -22,15 +22,12 @@ from wan_pipeline.dataset.release.errors import (
     ReleaseUsageError,
     StaleTableError,
 )
+from wan_pipeline.dataset.release.facts import Hashes, Price, PromptSetFacts, TableFile
 from wan_pipeline.dataset.release.files import check_files
 from wan_pipeline.dataset.release.manifest import (
     FORMAT,
     FORMAT_VERSION,
-    Hashes,
     Manifest,
-    Price,
-    PromptSetFacts,
-    TableFile,
     image_hash,
     write_manifest,
 )

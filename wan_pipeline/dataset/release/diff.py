@@ -156,7 +156,7 @@ def _keyed(release: Release, number: str) -> Any:
     if table.group_by(list(KEY)).aggregate([]).num_rows != table.num_rows:
         raise DamagedReleaseError(
             f"{release.reference} has two rows for one image of a prompt, so it was not made by"
-            " this package as it is"
+            " this package as it is: make it anew to compare it"
         )
     rows = pa.array(range(table.num_rows), pa.int64())
     return table.append_column(number, rows)

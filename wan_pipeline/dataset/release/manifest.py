@@ -27,11 +27,9 @@ from wan_pipeline.dataset.release.facts import (
     Counts,
     Hashes,
     LedgerRange,
-    MissingRequest,
     Part,
     Price,
     PromptSetFacts,
-    SplitCounts,
     TableFile,
 )
 from wan_pipeline.dataset.release.reference import NAME
@@ -42,20 +40,15 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 __all__ = [
-    "Cost",
-    "Counts",
-    "Hashes",
-    "LedgerRange",
+    "FORMAT",
+    "FORMAT_VERSION",
     "Manifest",
-    "MissingRequest",
-    "Price",
-    "PromptSetFacts",
-    "SplitCounts",
-    "TableFile",
     "UnreadableManifestError",
+    "hash_of",
+    "image_hash",
+    "manifest_bytes",
     "parse_manifest",
     "read_manifest",
-    "render_manifest",
     "write_manifest",
 ]
 
@@ -128,13 +121,6 @@ def write_manifest(path: Path, manifest: Manifest) -> Manifest:
     return manifest.model_copy(update={"hashes": hashes})
 
 
-def render_manifest(manifest: Manifest) -> tuple[bytes, Manifest]:
-    """The same as bytes, for who has a few images only."""
-    digest = hashlib.sha256(b"".join(_parts(manifest, _ZEROS))).hexdigest()
-    hashes = Hashes(content=manifest.hashes.content, manifest=digest)
-    return b"".join(_parts(manifest, digest)), manifest.model_copy(update={"hashes": hashes})
-
-
 def _parts(manifest: Manifest, own_hash: str) -> Iterator[bytes]:
     """The file: everything but the images as usual JSON, then one line per image."""
     head = manifest.model_dump(mode="json", exclude={"images"})
@@ -183,12 +169,13 @@ def manifest_bytes(path: Path) -> bytes:
         if size > MAX_BYTES:
             raise UnreadableManifestError(
                 f"{path} has {size:,} bytes, more than the {MAX_BYTES:,} that a manifest may have:"
-                " it is none of ours"
+                " it is none of ours. Restore it from a backup, or make a new version"
             )
         return path.read_bytes()
     except OSError as error:
         raise UnreadableManifestError(
-            f"{path} cannot be read: {error.strerror or error}"
+            f"{path} cannot be read: {error.strerror or error}. Let this user read it, or restore"
+            " it from a backup"
         ) from error
 
 

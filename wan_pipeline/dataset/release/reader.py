@@ -91,7 +91,8 @@ class Release:
         """
         if row_path not in self.manifest.images:
             raise DamagedReleaseError(
-                f"{row_path[:200]!r} is no image that the manifest of {self.reference} lists"
+                f"{row_path[:200]!r} is no image that the manifest of {self.reference} lists:"
+                f" `wan release verify {self.reference}` tells what else is damaged"
             )
         return self.data_root / row_path
 

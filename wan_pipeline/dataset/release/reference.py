@@ -11,7 +11,14 @@ from wan_pipeline.dataset.release.errors import ReleaseUsageError
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["Reference", "checked_name", "release_names", "versions_of"]
+__all__ = [
+    "NAME",
+    "Reference",
+    "checked_name",
+    "every_version",
+    "release_names",
+    "versions_of",
+]
 
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 _REFERENCE = re.compile(rf"(?P<name>{NAME.pattern})(?:@v(?P<version>[1-9][0-9]{{0,8}}))?")
@@ -72,3 +79,12 @@ def release_names(releases_dir: Path) -> list[str]:
         return []
     names = (each.name for each in releases_dir.iterdir() if NAME.fullmatch(each.name))
     return sorted(name for name in names if versions_of(releases_dir, name))
+
+
+def every_version(releases_dir: Path) -> list[str]:
+    """Every finished version as ``name@v3``, by name and number."""
+    return [
+        f"{name}@v{version}"
+        for name in release_names(releases_dir)
+        for version in versions_of(releases_dir, name)
+    ]

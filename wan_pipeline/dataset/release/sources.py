@@ -27,8 +27,10 @@ from wan_pipeline.prompts.table import build_prompt_table
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from wan_pipeline.dataset.release.manifest import MissingRequest
+    from wan_pipeline.dataset.release.facts import MissingRequest
     from wan_pipeline.ledger.reading import LedgerReader
+    from wan_pipeline.ledger.shown import Shown
+    from wan_pipeline.prompts.expand import PlannedRequest
 
 __all__ = ["PlannedSet", "SetSource", "image_rows", "read_planned"]
 
@@ -107,15 +109,7 @@ def read_planned(source: SetSource, ledger: LedgerReader, *, scratch: Path) -> P
             set_name=source.prompt_set,
             truncate=source.truncate,
         )
-    planned = Digests()
-    for prompt in iter_prompts(source.prompts):
-        planned.append(prompt.content_digest())
-    if planned.combined() != fresh.data_version:
-        raise StaleTableError(
-            f"{source.prompt_file} (or WAN_TRUNCATE_PROMPTS) was changed after it was planned, so"
-            f" the images are not known to be those of its rows: `wan run {source.prompt_set}`"
-            " builds it anew. Nothing was made"
-        )
+    _check_planned(source, fresh.data_version)
     attempts, rows, ids = dict[str, int](), set[bytes](), set[str]()
     for chunk in _chunks(source.requests):
         shown = shown_of(ledger, {row.request_id for row in chunk})
@@ -123,18 +117,7 @@ def read_planned(source: SetSource, ledger: LedgerReader, *, scratch: Path) -> P
             ids.add(row.request_id)
             if found := shown.get(row.request_id):
                 attempts[row.request_id] = found.purchase.attempt
-                rows.update(
-                    row_digest(
-                        request_id=row.request_id,
-                        image_index=image.image_index,
-                        image_id=image.image_id,
-                        prompt_id=row.prompt_id,
-                        replica=row.replica,
-                        seed_source=row.seed_source,
-                        prompt_columns=row.prompt_columns,
-                    )
-                    for image in found.images
-                )
+                rows.update(_digests(row, found))
     return PlannedSet(
         file_sha256=file_sha256,
         rows_version=fresh.data_version,
@@ -143,6 +126,33 @@ def read_planned(source: SetSource, ledger: LedgerReader, *, scratch: Path) -> P
         attempts=attempts,
         rows=rows,
     )
+
+
+def _check_planned(source: SetSource, rows_version: str) -> None:
+    """Whether the prompt file still gives the rows that were planned."""
+    planned = Digests()
+    for prompt in iter_prompts(source.prompts):
+        planned.append(prompt.content_digest())
+    if planned.combined() != rows_version:
+        raise StaleTableError(
+            f"{source.prompt_file} (or WAN_TRUNCATE_PROMPTS) was changed after it was planned, so"
+            f" the images are not known to be those of its rows: `wan run {source.prompt_set}`"
+            " builds it anew. Nothing was made"
+        )
+
+
+def _digests(row: PlannedRequest, found: Shown) -> Iterator[bytes]:
+    """The rows that the metadata table must have of a request."""
+    for image in found.images:
+        yield row_digest(
+            request_id=row.request_id,
+            image_index=image.image_index,
+            image_id=image.image_id,
+            prompt_id=row.prompt_id,
+            replica=row.replica,
+            seed_source=row.seed_source,
+            prompt_columns=row.prompt_columns,
+        )
 
 
 def row_digest(**values: Any) -> bytes:
@@ -183,8 +193,8 @@ def _stale(source: SetSource, what: str) -> StaleTableError:
     )
 
 
-def _chunks(requests: Path) -> Iterator[list[Any]]:
-    chunk: list[Any] = []
+def _chunks(requests: Path) -> Iterator[list[PlannedRequest]]:
+    chunk: list[PlannedRequest] = []
     for row in iter_requests(requests):
         chunk.append(row)
         if len(chunk) == CHUNK:

@@ -6,6 +6,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from wan_pipeline.dataset.fields import description_of, known
 from wan_pipeline.dataset.metadata import METADATA
 from wan_pipeline.ledger.arrow import EVENTS, PURCHASES
 
@@ -28,17 +29,11 @@ EVENTS_FILE = "events.parquet"
 RELEASE_IMAGES: Any = pa.schema(
     [
         *METADATA,
-        pa.field(
-            "split",
-            pa.string(),
-            nullable=False,
-            metadata={"description": "train, validation or test, by a hash of the prompt id"},
-        ),
-        pa.field(
+        known("split", pa.string(), "train, validation or test, by a hash of the prompt id"),
+        known(
             "quality_flags",
             pa.list_(pa.field("element", pa.string(), nullable=False)),
-            nullable=False,
-            metadata={"description": "what the quality checks found; empty when nothing"},
+            "what the quality checks found; empty when nothing",
         ),
     ]
 )
@@ -57,7 +52,7 @@ def described(schema: Any) -> list[dict[str, Any]]:
             "name": column.name,
             "type": str(column.type),
             "nullable": column.nullable,
-            "description": (column.metadata or {}).get(b"description", b"").decode(),
+            "description": description_of(column),
         }
         for column in schema
     ]

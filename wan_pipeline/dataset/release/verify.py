@@ -96,16 +96,8 @@ def verify_release(
         data = manifest_bytes(path)
         manifest = parse_manifest(data, path)
     except UnreadableManifestError as error:
-        missing = "missing" if not path.exists() else "manifest"
-        return VerifyReport(
-            reference=spoken,
-            folder=folder,
-            manifest_hash="",
-            content_hash="",
-            files=0,
-            bytes=0,
-            differences=(Difference(kind=missing, path=shown, says=str(error)),),
-        )
+        kind = "manifest" if path.exists() else "missing"
+        return _nothing_known(spoken, folder, Difference(kind=kind, path=shown, says=str(error)))
     found = hash_of(data)
     release = Release(
         name=name,
@@ -115,10 +107,7 @@ def verify_release(
         data_root=root,
         manifest=manifest,
     )
-    differences = chain(
-        _of_manifest(release, found, expected, shown), _extra(release), _files(release)
-    )
-    told = list(differences)
+    told = [*_of_manifest(release, found, expected, shown), *_extra(release), *_files(release)]
     if not any(each.path.endswith(f"/{IMAGES_FILE}") for each in told):
         told += _content(release)
     return VerifyReport(
@@ -131,6 +120,19 @@ def verify_release(
         + sum(table.bytes for table in manifest.tables)
         + sum(manifest.images.values()),
         differences=tuple(told),
+    )
+
+
+def _nothing_known(reference: str, folder: Path, difference: Difference) -> VerifyReport:
+    """The report of a release whose manifest cannot be read: no file can be held against it."""
+    return VerifyReport(
+        reference=reference,
+        folder=folder,
+        manifest_hash="",
+        content_hash="",
+        files=0,
+        bytes=0,
+        differences=(difference,),
     )
 
 

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 
 from wan_pipeline.dataset.release.content import CONTENT_COLUMNS, ContentHash
 from wan_pipeline.dataset.release.errors import StaleTableError
-from wan_pipeline.dataset.release.manifest import Cost, Counts, LedgerRange, SplitCounts
+from wan_pipeline.dataset.release.facts import Cost, Counts, LedgerRange, SplitCounts
 from wan_pipeline.dataset.release.sources import image_rows
 from wan_pipeline.dataset.release.split import Split
 from wan_pipeline.dataset.release.tables import (

@@ -28,8 +28,9 @@ if TYPE_CHECKING:
     from wan_pipeline.ledger.reading import LedgerReader
     from wan_pipeline.ledger.records import ImageRecord, Purchase
 
-__all__ = ["DRIFTED", "NOT_BOUGHT", "DriftRow", "DriftRule", "Outcome", "compare"]
+__all__ = ["DRIFTED", "DriftRow", "DriftRule", "Outcome", "compare"]
 
+_OF_BOTH_SIDES = ("image_id", "path", "width", "height", "bytes")
 NOT_BOUGHT = "not_bought"  # the state of a request that the series has not bought
 
 
@@ -240,9 +241,6 @@ def _row(pair: _Pair, measured: Measured, rule: DriftRule) -> DriftRow:
         new_created_at=purchase.created_at if purchase else None,
         attempt=purchase.attempt if purchase else None,
     )
-
-
-_OF_BOTH_SIDES = ("image_id", "path", "width", "height", "bytes")
 
 
 def _distance(pair: _Pair, hashes: Mapping[str, int]) -> int | None:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from wan_pipeline.dataset.release.reference import NAME
 from wan_pipeline.dataset.reproduction.errors import ReproductionUsageError
 
 if TYPE_CHECKING:
@@ -13,8 +13,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 __all__ = ["Series", "checked_label", "label_of"]
-
-LABEL = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,12 +50,12 @@ def label_of(moment: datetime) -> str:
 
 
 def checked_label(label: str) -> str:
-    """The label, if it can be one.
+    """The label, if it can be one: it has the form of a release's name.
 
     Raises:
         ReproductionUsageError: it cannot.
     """
-    if LABEL.fullmatch(label) is None:
+    if NAME.fullmatch(label) is None:
         raise ReproductionUsageError(
             f"{label[:80]!r} cannot label a reproduction: a label has 1 to 64 lower-case letters,"
             " digits, dots, underscores and hyphens, and begins with a letter or digit. Nothing was"

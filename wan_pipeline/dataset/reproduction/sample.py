@@ -14,7 +14,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from wan_pipeline.dataset.reproduction.errors import ReproductionUsageError
-from wan_pipeline.prompts.request import GenerationRequest
+from wan_pipeline.prompts.request import REQUEST_COLUMNS, GenerationRequest
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -26,10 +26,6 @@ __all__ = ["EVERYTHING", "ReleasedImage", "ReleasedRequest", "Sample", "choose",
 
 EVERYTHING = "all"
 ZERO = Decimal(0)
-_OF_REQUEST = (
-    *("model", "prompt", "negative_prompt", "size"),
-    *("n", "seed", "prompt_extend", "watermark"),
-)
 _OF_IMAGE = ("image_index", "image_id", "path", "width", "height", "bytes", "cost_usd")
 _OF_BOTH = ("request_id", "prompt_id", "actual_prompt", "task_id", "created_at")
 
@@ -128,7 +124,7 @@ def _read(release: Release, wanted: Collection[str]) -> dict[str, ReleasedReques
     """The requests that are wanted, by their ids."""
     heads: dict[str, dict[str, Any]] = {}
     images: dict[str, dict[int, ReleasedImage]] = {}
-    for batch in release.rows([*_OF_BOTH, *_OF_REQUEST, *_OF_IMAGE]):
+    for batch in release.rows([*_OF_BOTH, *REQUEST_COLUMNS, *_OF_IMAGE]):
         for row in batch.to_pylist():
             request_id = row["request_id"]
             if request_id not in wanted:
@@ -148,7 +144,7 @@ def _read(release: Release, wanted: Collection[str]) -> dict[str, ReleasedReques
 def _request(
     release: Release, request_id: str, head: dict[str, Any], images: dict[int, ReleasedImage]
 ) -> ReleasedRequest:
-    request = GenerationRequest(**{name: head[name] for name in _OF_REQUEST})
+    request = GenerationRequest(**{name: head[name] for name in REQUEST_COLUMNS})
     if request.request_id != request_id:
         raise ReproductionUsageError(
             f"{release.reference}: request {request_id} cannot be sent again: this version makes"

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
+from wan_pipeline.dataset.fields import known, optional
+from wan_pipeline.dataset.reproduction.compare import Outcome
 from wan_pipeline.prompts.tables import AtomicParquetWriter
 
 if TYPE_CHECKING:
@@ -22,46 +24,34 @@ USD = pa.decimal128(18, 9)
 TIME = pa.timestamp("us", tz="UTC")
 
 
-def _known(name: str, kind: Any, description: str) -> Any:
-    return pa.field(name, kind, nullable=False, metadata={"description": description})
-
-
 def _sides(name: str, kind: Any, description: str) -> list[Any]:
     """A column for the release's image and one for what came now; empty where there is none."""
     return [
-        pa.field(f"old_{name}", kind, metadata={"description": f"{description}, of the release"}),
-        pa.field(f"new_{name}", kind, metadata={"description": f"{description}, as brought now"}),
+        optional(f"old_{name}", kind, f"{description}, of the release"),
+        optional(f"new_{name}", kind, f"{description}, as brought now"),
     ]
 
 
 #: One row per image of either side, in the order of the sample.
 DRIFT: Any = pa.schema(
     [
-        _known("request_id", pa.string(), "SHA-256 of the request's canonical JSON"),
-        _known("image_index", pa.int32(), "which of the request's images, from 0"),
-        _known("prompt_id", pa.string(), "one of the prompts that ask for the request"),
-        _known("prompt", pa.string(), "prompt sent"),
-        _known("seed", pa.int64(), "seed sent"),
-        _known("size", pa.string(), "size asked for, width*height"),
-        _known(
-            "outcome",
-            pa.string(),
-            "identical, alike, changed, resized, missing, extra, undecodable or not_brought",
-        ),
-        _known(
+        known("request_id", pa.string(), "SHA-256 of the request's canonical JSON"),
+        known("image_index", pa.int32(), "which of the request's images, from 0"),
+        known("prompt_id", pa.string(), "one of the prompts that ask for the request"),
+        known("prompt", pa.string(), "prompt sent"),
+        known("seed", pa.int64(), "seed sent"),
+        known("size", pa.string(), "size asked for, width*height"),
+        known("outcome", pa.string(), f"one of: {', '.join(Outcome)}"),
+        known(
             "rewritten",
             pa.bool_(),
             "the provider rewrites the prompt, and is not known to have written the same again",
         ),
-        _known("counted", pa.bool_(), "whether the image counts for the verdict"),
-        _known("drifted", pa.bool_(), "counted, and changed, resized or missing"),
-        pa.field(
-            "distance",
-            pa.int32(),
-            metadata={"description": "bits of 64 in which the perceptual hashes differ"},
-        ),
-        _known("state", pa.string(), "how far the reproduction is, as in the ledger"),
-        pa.field("problem", pa.string(), metadata={"description": "what is wrong, in words"}),
+        known("counted", pa.bool_(), "whether the image counts for the verdict"),
+        known("drifted", pa.bool_(), "counted, and changed, resized or missing"),
+        optional("distance", pa.int32(), "bits of 64 in which the perceptual hashes differ"),
+        known("state", pa.string(), "how far the reproduction is, as in the ledger"),
+        optional("problem", pa.string(), "what is wrong, in words"),
         *_sides("image_id", pa.string(), "SHA-256 of the bytes"),
         *_sides("path", pa.string(), "the file, relative to data/<profile>"),
         *_sides("phash", pa.string(), "perceptual hash, where the bytes differ"),
@@ -71,9 +61,7 @@ DRIFT: Any = pa.schema(
         *_sides("cost_usd", USD, "the image's share of its task's cost"),
         *_sides("task_id", pa.string(), "the provider's task"),
         *_sides("created_at", TIME, "when it was bought"),
-        pa.field(
-            "attempt", pa.int32(), metadata={"description": "the reproduction's in the ledger"}
-        ),
+        optional("attempt", pa.int32(), "the reproduction's in the ledger"),
     ]
 )
 

@@ -13,12 +13,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from wan_pipeline.dataset.exports.index import INDEX_FILE
 from wan_pipeline.dataset.release.errors import ReleaseError
 from wan_pipeline.dataset.release.reader import open_release
-from wan_pipeline.dataset.release.reference import release_names, versions_of
+from wan_pipeline.dataset.release.reference import every_version
 from wan_pipeline.dataset.release.tables import IMAGES_FILE
 from wan_pipeline.dataset.trace.story import ExportPlace, PromptRow, ReleasePlace
 from wan_pipeline.prompts.plan_table import REQUESTS_FILE
+from wan_pipeline.prompts.request import REQUEST_COLUMNS
 from wan_pipeline.prompts.sets import scan
 
 if TYPE_CHECKING:
@@ -29,7 +31,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Places", "PlannedRows", "request_as_told"]
 
-INDEX_FILE = "index.parquet"  # of an export
 _OF_INDEX = ("image_id", "file_sha256", "path")
 _OF_PLACE = ("member", "row")
 _OF_PLAN = ("request_id", "prompt_id", "row", "replica", "seed_source", "prompt_columns")
@@ -43,16 +44,6 @@ _OF_RELEASE = (
     "seed_source",
     "prompt_columns",
     "split",
-)
-_OF_REQUEST = (
-    "model",
-    "prompt",
-    "negative_prompt",
-    "size",
-    "n",
-    "seed",
-    "prompt_extend",
-    "watermark",
 )
 
 
@@ -92,10 +83,10 @@ class Places:
         for table in tables:
             prompt_set = table.parent.name
             file = files.get(prompt_set)
-            for row in self._rows(table, [*_OF_PLAN, *_OF_REQUEST], wanted):
+            for row in self._rows(table, [*_OF_PLAN, *REQUEST_COLUMNS], wanted):
                 found.add(
                     row["request_id"],
-                    {name: row[name] for name in _OF_REQUEST},
+                    {name: row[name] for name in REQUEST_COLUMNS},
                     PromptRow(
                         prompt_set=prompt_set,
                         prompt_id=row["prompt_id"],
@@ -118,11 +109,7 @@ class Places:
         """
         found: dict[str, list[ReleasePlace]] = {}
         folder = self._layout.releases
-        references = [
-            f"{name}@v{version}"
-            for name in release_names(folder)
-            for version in versions_of(folder, name)
-        ]
+        references = every_version(folder)
         for reference in references:
             for row in self._rows_of_release(reference, column, values):
                 request_id = row["request_id"]
@@ -138,7 +125,7 @@ class Places:
                 )
                 planned.add(
                     request_id,
-                    {name: row[name] for name in _OF_REQUEST},
+                    {name: row[name] for name in REQUEST_COLUMNS},
                     PromptRow(
                         prompt_set=row["prompt_set"],
                         prompt_id=row["prompt_id"],
@@ -191,7 +178,7 @@ class Places:
         except ReleaseError as error:
             self.problems.append(str(error))
             return
-        columns = [*_OF_RELEASE, *_OF_REQUEST]
+        columns = [*_OF_RELEASE, *REQUEST_COLUMNS]
         condition = pc.field(column).isin(list(values))
         yield from self._rows(release.folder / IMAGES_FILE, columns, condition)
 

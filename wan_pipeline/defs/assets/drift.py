@@ -10,7 +10,6 @@ from pydantic import Field
 from wan_pipeline.dataset.quality.cache import MeasurementCache
 from wan_pipeline.dataset.release.reader import Release, open_release
 from wan_pipeline.dataset.reproduction.compare import DriftRule, compare
-from wan_pipeline.dataset.reproduction.errors import ReproductionUsageError
 from wan_pipeline.dataset.reproduction.naming import Series, checked_label, label_of
 from wan_pipeline.dataset.reproduction.sample import Sample, choose, read_size
 from wan_pipeline.dataset.reproduction.table import DRIFT, DRIFT_FILE, write_drift_table
@@ -22,6 +21,7 @@ from wan_pipeline.dataset.reproduction.verdict import (
 )
 from wan_pipeline.defs import ui
 from wan_pipeline.defs.assets.images import NEVER_BUYS, ImagesConfig
+from wan_pipeline.defs.named import is_named
 from wan_pipeline.defs.progress import ProgressSink, in_log
 from wan_pipeline.defs.resources import WanResource
 from wan_pipeline.generation.progress import BatchReport
@@ -100,11 +100,9 @@ def drift(
     Never automatic: launch the job `reproduce` with a release, type `wan reproduce`, or switch the
     schedule `weekly_canary` on.
     """
-    if not config.release:
-        nothing = "nothing was reproduced: the run's configuration names no release"
-        if context.run.job_name == JOB:
-            raise ReproductionUsageError(f"{nothing}. Write it under ops: drift: config: release")
-        context.log.info(nothing)
+    if not is_named(
+        context, config.release, job=JOB, field="release", otherwise="nothing was reproduced"
+    ):
         return
     label = checked_label(config.label or label_of(datetime.now(UTC)))
     size = read_size(config.sample)

@@ -23,6 +23,7 @@ from wan_pipeline.dataset.provenance.signing import signing_key
 from wan_pipeline.dataset.release.reader import open_release
 from wan_pipeline.dataset.release.tables import RELEASE_IMAGES
 from wan_pipeline.defs import ui
+from wan_pipeline.defs.named import is_named
 from wan_pipeline.defs.resources import WanResource
 
 __all__ = ["EXPORTED", "JOB", "ExportsConfig", "exports"]
@@ -90,11 +91,9 @@ def exports(
     `export.json` the SHA-256 of every file. The same release exported again gives the same bytes,
     but for signatures; a damaged release is refused.
     """
-    if not config.release:
-        unsaid = "nothing was exported: the run's configuration names no release"
-        if context.run.job_name == JOB:
-            raise ExportError(f"{unsaid}. Write it under ops: exports: config: release")
-        context.log.info(unsaid)
+    if not is_named(
+        context, config.release, job=JOB, field="release", otherwise="nothing was exported"
+    ):
         return
     terms = _terms(config, wan)
     release = open_release(wan.layout.releases, config.release)
@@ -115,10 +114,11 @@ def _terms(config: ExportsConfig, wan: WanResource) -> list[ExportTerms]:
     """
     formats = {each.value: [each] for each in ExportFormat} | {ALL: list(ExportFormat)}
     modes = {each.value: each for each in BytesMode}
-    for word, known in ((config.format, formats), (config.bytes, modes)):
+    for name, word, known in (("format", config.format, formats), ("bytes", config.bytes, modes)):
         if word not in known:
             raise ExportError(
-                f"there is no {word!r}: choose one of {', '.join(known)}. Nothing was exported"
+                f"run config `{name}`: there is no {word!r}; choose one of {', '.join(known)}."
+                " Nothing was exported"
             )
     mode, settings = modes[config.bytes], wan.settings()
     marked = mode is BytesMode.MARKED

@@ -8,7 +8,6 @@ from dataclasses import fields
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
 
 import dagster as dg
 import pyarrow as pa
@@ -25,18 +24,17 @@ from wan_pipeline.generation.planning import (
 )
 from wan_pipeline.ledger.bought import bought_by
 from wan_pipeline.ledger.snapshot import snapshot
-from wan_pipeline.ledger.states import PurchaseState
 from wan_pipeline.prompts.expand import PlannedRequest
 from wan_pipeline.prompts.plan_table import REQUESTS_FILE, iter_requests
 from wan_pipeline.report.gallery import GallerySummary, write_gallery
 from wan_pipeline.report.items import AbsentRequest, GalleryRow, Outcome
 from wan_pipeline.report.rows import gallery_rows
 from wan_pipeline.report.run_history import read_history
-from wan_pipeline.report.run_report import write_run_report
+from wan_pipeline.report.run_report import REPORT_FILE, write_run_report
+from wan_pipeline.report.spending import FAILED
 
 __all__ = ["gallery"]
 
-FAILED = frozenset({PurchaseState.REFUSED, PurchaseState.FAILED, PurchaseState.EXPIRED})
 SHOWN = {column.name for column in fields(GalleryRow)}
 COLUMNS = pa.schema([column for column in METADATA if column.name in SHOWN])
 LINEAGE = ui.same_columns(COLUMNS, source="image_metadata", origin=METADATA)
@@ -71,37 +69,22 @@ def gallery(context: dg.AssetExecutionContext, wan: WanResource) -> dg.Materiali
         pairs=measured[1],
     )
     with wan.ledger() as ledger:
-        standing = standing_of(requests, ledger)
-        absent = unfinished_of(requests, ledger)
+        standing, unfinished = standing_of(requests, ledger), unfinished_of(requests, ledger)
         with snapshot(ledger) as view:
             bought = bought_by(view, prompt_set)
-    now, folder = datetime.now(UTC), layout.gallery(prompt_set)
-    cost = sum((row.cost_usd for row in rows), Decimal(0))
+    summary = _summary(wan, prompt_set, rows, standing, unfinished)
+    folder = layout.gallery(prompt_set)
     # The gallery's page is written last: what it links to is there.
     runs = write_run_report(
         read_history(bought),
         prompt_set=prompt_set,
         profile=wan.profile,
-        created=now,
+        created=summary.created,
         out_dir=folder,
     )
-    report = write_gallery(
-        rows,
-        out_dir=folder,
-        data_root=layout.root,
-        summary=GallerySummary(
-            prompt_set=prompt_set,
-            profile=wan.profile,
-            images=len(rows),
-            **_figures(standing, absent),
-            cost_usd=cost,
-            created=now,
-            absent=_absent(absent, requests),
-            report=runs.path.name,
-        ),
-    )
+    report = write_gallery(rows, out_dir=folder, data_root=layout.root, summary=summary)
     return dg.MaterializeResult(
-        data_version=_data_version((layout.metadata(prompt_set), *measured), absent, bought),
+        data_version=_data_version((layout.metadata(prompt_set), *measured), unfinished, bought),
         metadata={
             "dagster/row_count": report.images,
             "dagster/column_schema": ui.column_schema(COLUMNS),
@@ -111,30 +94,43 @@ def gallery(context: dg.AssetExecutionContext, wan: WanResource) -> dg.Materiali
             "page_bytes": report.bytes,
             "runs": dg.MetadataValue.path(str(runs.path)),
             "thumbnails_failed": len(not_shown),
-            "cost_usd": ui.money(cost),
+            "cost_usd": ui.money(summary.cost_usd),
         },
     )
 
 
-def _figures(standing: Standing, absent: Sequence[UnfinishedRequest]) -> dict[str, Any]:
+def _summary(
+    wan: WanResource,
+    prompt_set: str,
+    rows: Sequence[GalleryRow],
+    standing: Standing,
+    unfinished: Sequence[UnfinishedRequest],
+) -> GallerySummary:
     """What became of the set's requests, in the words of the page."""
-    return {
-        "requests": standing.requests,
-        "failed": Counter(each.reason for each in absent if each.state in FAILED),
-        "waiting": {"not bought yet": standing.to_buy, "in flight": standing.in_flight},
-        "unknown": standing.unknown,
-        "missing": standing.lost,
-    }
+    return GallerySummary(
+        prompt_set=prompt_set,
+        profile=wan.profile,
+        images=len(rows),
+        requests=standing.requests,
+        failed=Counter(each.reason for each in unfinished if each.state in FAILED),
+        waiting={"not bought yet": standing.to_buy, "in flight": standing.in_flight},
+        unknown=standing.unknown,
+        missing=standing.lost,
+        cost_usd=sum((row.cost_usd for row in rows), Decimal(0)),
+        created=datetime.now(UTC),
+        absent=_absent(unfinished, wan.layout.tables(prompt_set) / REQUESTS_FILE),
+        report=REPORT_FILE,
+    )
 
 
 def _data_version(
-    tables: Sequence[Path], absent: Sequence[UnfinishedRequest], bought: pa.Table
+    tables: Sequence[Path], unfinished: Sequence[UnfinishedRequest], bought: pa.Table
 ) -> dg.DataVersion:
     """A hash of what the pages show, but for the time at which they were made."""
     digest = hashlib.sha256()
     for table in tables:
         digest.update(hashlib.sha256(table.read_bytes() if table.exists() else b"").digest())
-    for request in absent:
+    for request in unfinished:
         digest.update(f"{request.request_id} {request.state} {request.reason}\n".encode())
     for batch in bought.to_batches():
         digest.update(repr(batch.to_pydict()).encode())
@@ -142,7 +138,7 @@ def _data_version(
 
 
 def _absent(unfinished: Sequence[UnfinishedRequest], requests: Path) -> list[AbsentRequest]:
-    """The same with what was, or would have been, asked for."""
+    """Unfinished requests with what was, or would have been, asked for."""
     wanted = {request.request_id for request in unfinished}
     planned = {row.request_id: row for row in iter_requests(requests) if row.request_id in wanted}
     return [_absent_request(request, planned[request.request_id]) for request in unfinished]

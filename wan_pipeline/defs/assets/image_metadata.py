@@ -13,9 +13,9 @@ from wan_pipeline.defs import ui
 from wan_pipeline.defs.assets.images import COLUMNS
 from wan_pipeline.defs.partitions import prompt_sets
 from wan_pipeline.defs.resources import WanResource
+from wan_pipeline.layout import DataLayout
 from wan_pipeline.prompts.plan_table import REQUESTS_FILE
 from wan_pipeline.prompts.tables import REQUESTS
-from wan_pipeline.settings import DataLayout
 
 __all__ = ["image_metadata"]
 

@@ -16,6 +16,7 @@ from wan_pipeline.defs.progress import ProgressSink, in_log
 from wan_pipeline.defs.resources import WanResource
 from wan_pipeline.generation.planning import standing_of, unfinished_of
 from wan_pipeline.generation.progress import BatchReport
+from wan_pipeline.layout import DataLayout
 from wan_pipeline.ledger.budget import Caps
 from wan_pipeline.ledger.ledger import Ledger
 from wan_pipeline.ledger.retries import Retry
@@ -23,7 +24,6 @@ from wan_pipeline.ledger.shown import shown_of
 from wan_pipeline.prompts.plan_table import REQUESTS_FILE, iter_requests, request_ids
 from wan_pipeline.prompts.tables import REQUESTS
 from wan_pipeline.report.contact_sheet import ContactItem, contact_sheet
-from wan_pipeline.settings import DataLayout
 from wan_pipeline.wan.errors import AccountStopError, ConfigurationError
 
 __all__ = ["COLUMNS", "NEVER_BUYS", "ImagesConfig", "images"]

@@ -16,11 +16,12 @@ from wan_pipeline.dataset.release.create import (
     create_release,
 )
 from wan_pipeline.dataset.release.errors import ReleaseUsageError
-from wan_pipeline.dataset.release.manifest import MissingRequest, Price
+from wan_pipeline.dataset.release.facts import MissingRequest, Price
 from wan_pipeline.dataset.release.sources import SetSource
 from wan_pipeline.dataset.release.split import DEFAULT_SPLIT, SplitRatios
 from wan_pipeline.dataset.release.tables import RELEASE_IMAGES
 from wan_pipeline.defs import ui
+from wan_pipeline.defs.named import is_named
 from wan_pipeline.defs.resources import WanResource
 from wan_pipeline.generation.planning import standing_of, unfinished_of
 from wan_pipeline.ledger.ledger import Ledger
@@ -82,11 +83,7 @@ def release(
 
     The data version is the hash of the manifest, which stands for every byte of the release.
     """
-    if not config.name:
-        no_name = "no release was made: the run's configuration gives no name"
-        if context.run.job_name == JOB:
-            raise ReleaseUsageError(f"{no_name}. Write it under ops: release: config: name")
-        context.log.info(no_name)
+    if not is_named(context, config.name, job=JOB, field="name", otherwise="no release was made"):
         return
     with wan.ledger() as ledger:
         made = create_release(
@@ -127,11 +124,11 @@ def _sets(wan: WanResource, named: Sequence[str]) -> list[str]:
 def _source(wan: WanResource, ledger: Ledger, prompt_set: str) -> SetSource:
     layout, prompt_file = wan.layout, wan.prompt_file(prompt_set)
     folder = layout.tables(prompt_set)
-    if not (folder / REQUESTS_FILE).exists() or not layout.metadata(prompt_set).exists():
+    requests = folder / REQUESTS_FILE
+    if not requests.exists() or not layout.metadata(prompt_set).exists():
         raise ReleaseUsageError(
             f"prompt set {prompt_set} was not built yet: `wan run {prompt_set}`. Nothing was made"
         )
-    requests = folder / REQUESTS_FILE
     missing = [
         MissingRequest(
             request_id=each.request_id,

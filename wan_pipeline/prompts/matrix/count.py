@@ -28,7 +28,6 @@ __all__ = [
     "MatrixCount",
     "TemplateCount",
     "check_ceiling",
-    "count_of",
     "shown",
 ]
 
@@ -141,7 +140,7 @@ class MatrixCount:
 _JSON = TypeAdapter(MatrixCount)
 
 
-def count_of(templates: Sequence[ResolvedTemplate]) -> MatrixCount:
+def _count_of(templates: Sequence[ResolvedTemplate]) -> MatrixCount:
     """Count from the sizes of the axes; makes no combination."""
     return MatrixCount(
         templates=tuple(
@@ -174,7 +173,7 @@ def check_ceiling(
         MatrixTooLargeError: with the count, its price, which axis multiplies how much, and what
             to do.
     """
-    count = count_of(templates)
+    count = _count_of(templates)
     limit, whose = ceiling.max_prompts, "WAN_MATRIX_MAX_PROMPTS"
     if tightened is not None and tightened < limit:
         limit, whose = tightened, "max_prompts in the file"

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import Self
 
-__all__ = ["MatrixFileError", "Problem", "YamlPath", "did_you_mean", "shown_path"]
+__all__ = ["MatrixFileError", "Problem", "YamlPath", "did_you_mean"]
 
 #: Keys and positions from the root of the file; `axes.season.sweep[2]`.
 YamlPath = tuple[str | int, ...]
@@ -44,7 +44,7 @@ class Problem:
         """Line, path, value and rule, in one sentence without its full stop."""
         line = self.line if self.line is not None else _line(self.path, lines)
         where = [f"line {line}"] if line is not None else []
-        where += [shown_path(self.path)] if self.path else []
+        where += [_shown_path(self.path)] if self.path else []
         value = ""
         if isinstance(self.value, str):
             text = display(self.value) or ""
@@ -77,7 +77,7 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     return f"Known here: {', '.join(names) or 'none'}"
 
 
-def shown_path(path: YamlPath) -> str:
+def _shown_path(path: YamlPath) -> str:
     """A path as people write it."""
     text = ""
     for part in path:

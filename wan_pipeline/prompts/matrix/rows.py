@@ -12,8 +12,8 @@ from wan_pipeline.prompts.matrix.resolve import TEMPLATE_COLUMN, ResolvedTemplat
 from wan_pipeline.prompts.matrix.sampling import sample_combinations
 from wan_pipeline.prompts.matrix.schema import parse_matrix
 from wan_pipeline.prompts.matrix.tree import parse_tree
-from wan_pipeline.prompts.matrix.wildcards import read_bounded
 from wan_pipeline.prompts.prompt import KNOWN_COLUMNS, RawRow
+from wan_pipeline.prompts.text_source import read_bounded
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

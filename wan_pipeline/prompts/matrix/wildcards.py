@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 
 from wan_pipeline.prompts.errors import UnreadablePromptFileError
 from wan_pipeline.prompts.sets import WILDCARDS
-from wan_pipeline.prompts.text_source import decoded
+from wan_pipeline.prompts.text_source import read_bounded
 from wan_pipeline.prompts.validate import MAX_PROMPT
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["MAX_VALUES", "read_bounded", "read_wildcards"]
+__all__ = ["MAX_VALUES", "read_wildcards"]
 
 MAX_VALUES = 100_000
 _MAX_BYTES = 16_000_000
@@ -69,36 +69,6 @@ def _check_place(file: Path, prompts_dir: Path) -> None:
             f"is a link that leads out of {prompts_dir / WILDCARDS}",
             "Put a copy of the file there instead",
         )
-
-
-def read_bounded(file: Path, limit: int) -> str:
-    """Return the text of `file`, of which at most `limit` bytes are read.
-
-    Raises:
-        UnreadablePromptFileError: it cannot be read, is longer, or is no text.
-    """
-    try:
-        with file.open("rb") as stream:
-            data = stream.read(limit + 1)
-    except OSError as error:
-        raise UnreadablePromptFileError(
-            file,
-            f"cannot be read ({error.strerror or error})",
-            "Check the path and its permissions",
-        ) from error
-    if len(data) > limit:
-        raise UnreadablePromptFileError(
-            file,
-            f"has more than {limit:,} bytes",
-            f"Move long lists of values to files in {WILDCARDS}/, or make several files of it",
-        )
-    try:
-        return decoded(data)
-    except UnicodeDecodeError as error:
-        line = data[: error.start].count(b"\n") + 1
-        raise UnreadablePromptFileError(
-            file, f"not valid {error.encoding} text in line {line}", "Save the file as UTF-8"
-        ) from error
 
 
 def _check(value: str, file: Path, number: int) -> None:

@@ -27,10 +27,11 @@ from wan_pipeline.dataset.release.errors import DamagedReleaseError
 from wan_pipeline.dataset.verify import inspect_image
 from wan_pipeline_tests.certificates import make_chain
 from wan_pipeline_tests.dataset.exports.conftest import IMAGES, SHARD_BYTES
+from wan_pipeline_tests.dataset.provenance.test_marking import MARK
 from wan_pipeline_tests.dataset.provenance.test_signing import read as read_manifest
 from wan_pipeline_tests.dataset.test_verify import chunk, png
 from wan_pipeline_tests.exiftool import exiftool
-from wan_pipeline_tests.release_fixture import make_release, picture
+from wan_pipeline_tests.release_fixture import FORMATS, make_release, picture
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -171,15 +172,73 @@ def test_two_at_once_do_not_mix(release: Release, tmp_path: Path) -> None:
         export_release(release, ExportTerms(format=ExportFormat.PARQUET), tmp_path)
 
 
-def test_what_a_provider_signed_goes_through_untouched(tmp_path: Path) -> None:
-    """And the table says whose mark it carries."""
-    plain = picture(1, "png")
-    signed = plain[:33] + chunk(b"caBX", b"manifest") + plain[33:]
-    release = make_release(tmp_path, [(plain, "png"), (signed, "png")])
-    summary = export_release(release, ExportTerms(format=ExportFormat.PARQUET), tmp_path / "out")
-    assert summary.markings == {"provider-c2pa": 1, "xmp": 1}
-    row = index_of(summary.folder)[1]
-    assert row["file_sha256"] == row["image_id"]
+SIGNED_BY_PROVIDER = 3  # of four images
+
+
+@pytest.fixture(scope="module")
+def half_signed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Release, Path]:
+    """A release whose provider signed its files, one in each format, and left one; its root."""
+    folder = tmp_path_factory.mktemp("signed")
+    chain, key, root = make_chain(folder)
+    sign = SigningKey.load(chain, key).open()
+    files = [(sign(picture(number, fmt), MARK), fmt) for number, fmt in enumerate(FORMATS)]
+    files.append((picture(9, "png"), "png"))
+    return make_release(folder / "profile", files), root
+
+
+def marking_of(folder: Path, layout: ExportFormat) -> dict[str, str]:
+    """The column `marking` by image id, of whatever reads a layout's rows."""
+    if layout is ExportFormat.WEBDATASET:
+        rows: list[dict[str, Any]] = []
+        for path in folder.glob("data/*.tar"):
+            with tarfile.open(path) as tar:
+                names = [name for name in tar.getnames() if name.endswith(".json")]
+                rows += [json.loads(tar.extractfile(name).read()) for name in names]  # pyright: ignore[reportOptionalMemberAccess]
+    else:
+        columns = ["image_id", "marking"]
+        tables = folder.glob("data/**/*.parquet")
+        rows = [row for path in tables for row in pq.read_table(path, columns=columns).to_pylist()]
+    return {row["image_id"]: row["marking"] for row in rows}
+
+
+@every_format
+@pytest.mark.parametrize("with_certificate", [False, True])
+def test_what_a_provider_signed_goes_through_untouched(
+    layout: ExportFormat,
+    with_certificate: bool,
+    half_signed: tuple[Release, Path],
+    tmp_path: Path,
+) -> None:
+    """Byte for byte, so its signature still holds; the column and the card say which and why."""
+    release, root = half_signed
+    ours = make_chain(tmp_path) if with_certificate else None
+    signing = None if ours is None else SigningKey.load(ours[0], ours[1])
+    terms = ExportTerms(format=layout, signing=signing)
+    summary = export_release(release, terms, tmp_path / "out")
+    added = "xmp+c2pa" if with_certificate else "xmp"
+    assert summary.markings == {"provider-c2pa": SIGNED_BY_PROVIDER, added: 1}
+    manifest = json.loads((summary.folder / "export.json").read_bytes())
+    assert manifest["markings"] == summary.markings
+    marking = marking_of(summary.folder, layout)
+    rows = index_of(summary.folder)
+    assert [marking[row["image_id"]] for row in rows] == ["provider-c2pa"] * 3 + [added]
+    for row in rows[:SIGNED_BY_PROVIDER]:
+        data = shipped(summary.folder, row)
+        assert hashlib.sha256(data).hexdigest() == row["file_sha256"] == row["image_id"]
+        assert read_manifest(data, root)[0] == "Trusted"
+    assert rows[-1]["file_sha256"] != rows[-1]["image_id"]
+    card = (summary.folder / "README.md").read_text()
+    assert "Marked with XMP metadata: 1." in card
+    assert "Signed by the provider (C2PA), and therefore the bytes as it delivered them: 3." in card
+
+
+def test_a_card_does_not_speak_of_signatures_that_are_not_there(
+    exported: Callable[..., Path],
+) -> None:
+    """Where the provider signed nothing."""
+    card = (exported(ExportFormat.PARQUET) / "README.md").read_text()
+    assert f"Marked with XMP metadata: {IMAGES}." in card
+    assert "Signed" not in card
 
 
 @pytest.mark.exiftool
@@ -204,7 +263,8 @@ def test_signed_exports_are_all_signed(release: Release, tmp_path: Path) -> None
     summary = export_release(release, terms, tmp_path)
     assert summary.markings == {"xmp+c2pa": IMAGES}
     assert json.loads((summary.folder / "export.json").read_bytes())["signed"] is True
-    assert "signed as well (C2PA" in (summary.folder / "README.md").read_text()
+    card = (summary.folder / "README.md").read_text()
+    assert f"Signed as well (C2PA content credentials): {IMAGES}." in card
     for place in index_of(summary.folder):
         state, _ = read_manifest((summary.folder / place["path"]).read_bytes(), root)
         assert state == "Trusted"

@@ -23,7 +23,8 @@ from wan_pipeline.dataset.release.errors import (
     ReleaseUsageError,
     StaleTableError,
 )
-from wan_pipeline.dataset.release.manifest import MissingRequest, read_manifest
+from wan_pipeline.dataset.release.facts import MissingRequest
+from wan_pipeline.dataset.release.manifest import read_manifest
 from wan_pipeline.dataset.release.reader import Release, open_release
 from wan_pipeline.dataset.release.reference import versions_of
 from wan_pipeline.dataset.release.split import SplitRatios

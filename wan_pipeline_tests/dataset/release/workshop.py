@@ -19,7 +19,7 @@ from wan_pipeline.dataset.release.create import (
     ReleaseOrder,
     create_release,
 )
-from wan_pipeline.dataset.release.manifest import Price
+from wan_pipeline.dataset.release.facts import Price
 from wan_pipeline.dataset.release.sources import SetSource
 from wan_pipeline.dataset.release.split import DEFAULT_SPLIT, SplitRatios
 from wan_pipeline.dataset.store import ImageStore
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
     import sqlalchemy as sa
 
-    from wan_pipeline.dataset.release.manifest import MissingRequest
+    from wan_pipeline.dataset.release.facts import MissingRequest
     from wan_pipeline.prompts.expand import PlannedRequest
 
 __all__ = ["NOON", "Workshop", "tiny_png"]

@@ -13,11 +13,10 @@ const move = (key) => {
   const place = here ? order.indexOf(here.item) : -1;
   if (!here && document.activeElement !== document.body) return false;
   if (key === "ArrowLeft" || key === "ArrowRight") {
-    const top = document.documentElement.clientHeight;
     const seen = boxes.find(
       (box) => box.item && grid.getBoundingClientRect().top + box.y + box.height / 2 > 0,
     );
-    const to = here ? order[place + (key === "ArrowRight" ? 1 : -1)] : top && seen?.item;
+    const to = here ? order[place + (key === "ArrowRight" ? 1 : -1)] : seen?.item;
     if (to) focusItem(to);
     return true;
   }

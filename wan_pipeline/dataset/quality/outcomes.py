@@ -1,0 +1,228 @@
+"""What became of each request of a prompt set: a row each, also for those that brought no image.
+
+Flags of images are in `table`. A request that moderation rejected, or of a prompt that never
+produced an image, has no image to bear a flag, so it bears its own here. The ledger tells all of
+it, so unlike those of images these rows change as a set is built.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+
+from wan_pipeline.dataset.fields import known, optional
+from wan_pipeline.dataset.quality.flags import RequestFlag
+from wan_pipeline.dataset.quality.reading import read_table
+from wan_pipeline.ledger.shown import shown_of
+from wan_pipeline.ledger.states import PurchaseState
+from wan_pipeline.prompts.plan_table import request_columns
+from wan_pipeline.prompts.tables import AtomicParquetWriter
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from wan_pipeline.ledger.reading import LedgerReader
+    from wan_pipeline.ledger.records import Purchase
+
+__all__ = [
+    "OUTCOMES",
+    "RequestOutcome",
+    "RequestOutcomes",
+    "outcomes_of",
+    "read_outcomes",
+    "write_outcomes",
+]
+
+LOST = "lost"  # beside the ledger's states, as everywhere a person reads one
+_MODERATION = "moderation"
+_WAITING = frozenset({PurchaseState.PLANNED, *(each for each in PurchaseState if each.unfinished)})
+_BROUGHT = frozenset({PurchaseState.STORED.value, LOST})
+_ROWS = 4096
+
+
+#: One row per request of a prompt, sorted by prompt id and request id.
+OUTCOMES: Any = pa.schema(
+    [
+        known("prompt_id", pa.string(), "id of the prompt's row"),
+        known("request_id", pa.string(), "SHA-256 of the request's canonical JSON"),
+        known("prompt", pa.string(), "prompt sent, or to be sent"),
+        known("n", pa.int32(), "images asked for"),
+        known("images_stored", pa.int32(), "images that the request has to show"),
+        optional("attempt", pa.int32(), "its newest purchase, from 1; null when never bought"),
+        known("state", pa.string(), "of that purchase; lost when an image can no longer arrive"),
+        optional("error_kind", pa.string(), "moderation, invalid, ...; null when there is none"),
+        optional("error_code", pa.string(), "the provider's code"),
+        optional("error_message", pa.string(), "the provider's words, or ours"),
+        known(
+            "flags",
+            pa.list_(pa.field("element", pa.string(), nullable=False)),
+            f"any of: {', '.join(RequestFlag)}",
+        ),
+    ]
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RequestOutcome:
+    """One request of a prompt; columns are described in `OUTCOMES`."""
+
+    prompt_id: str
+    request_id: str
+    prompt: str
+    n: int
+    images_stored: int
+    attempt: int | None
+    state: str
+    error_kind: str | None
+    error_code: str | None
+    error_message: str | None
+    flags: Sequence[str] = ()
+
+    @property
+    def waiting(self) -> bool:
+        """Whether a run may still bring an image by itself."""
+        return self.state in _WAITING
+
+    @property
+    def reason(self) -> str:
+        """Why not every image is there, as the provider said it or as the ledger knows."""
+        if self.error_code:
+            return f"{self.error_code}: {self.error_message}"
+        if self.error_message:
+            return self.error_message
+        if self.state == PurchaseState.STORED and self.images_stored < self.n:
+            return "its task brought fewer images than it asked for"
+        return _REASONS.get(self.state, self.state)
+
+
+_REASONS = {
+    PurchaseState.PLANNED: "not bought yet",
+    LOST: "an image was paid for and can no longer be fetched",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RequestOutcomes:
+    """What became of a prompt set's requests.
+
+    Attributes:
+        rows: one per request of a prompt; prompts that share a request have a row each.
+    """
+
+    rows: Sequence[RequestOutcome]
+
+    @property
+    def prompts(self) -> int:
+        """Distinct prompt ids of the set."""
+        return len({row.prompt_id for row in self.rows})
+
+    @property
+    def requests(self) -> int:
+        """Its distinct requests."""
+        return len({row.request_id for row in self.rows})
+
+    def flagged(self, flag: RequestFlag) -> list[RequestOutcome]:
+        """The rows that bear a flag."""
+        return [row for row in self.rows if flag in row.flags]
+
+    def count(self, flag: RequestFlag) -> int:
+        """How many distinct requests bear a flag; of `NEVER_PRODUCED`, how many prompts."""
+        found = self.flagged(flag)
+        of_prompts = flag is RequestFlag.NEVER_PRODUCED
+        return len({row.prompt_id if of_prompts else row.request_id for row in found})
+
+    @property
+    def given_up(self) -> int:
+        """Prompts that never produced an image and that no run will bring one by itself."""
+        never = self.flagged(RequestFlag.NEVER_PRODUCED)
+        hopeful = {row.prompt_id for row in never if row.waiting}
+        return len({row.prompt_id for row in never} - hopeful)
+
+
+def outcomes_of(requests_path: Path, ledger: LedgerReader) -> RequestOutcomes:
+    """Look up every request of a prompt set.
+
+    Args:
+        requests_path: the set's request table.
+        ledger: what became of them.
+
+    Raises:
+        UnreadablePromptFileError: the request table is missing; materialize `plan` first.
+        LedgerUnavailableError: the ledger cannot be read.
+    """
+    table = request_columns(requests_path, ["prompt_id", "request_id", "prompt", "n"])
+    asked = sorted(set(zip(*table.values(), strict=True)))
+    ids = {request_id for _, request_id, _, _ in asked}
+    purchases, lost = ledger.purchases(ids), ledger.lost_images(ids)
+    stored = {request_id: len(each.images) for request_id, each in shown_of(ledger, ids).items()}
+    rows = [
+        RequestOutcome(
+            prompt_id=prompt_id,
+            request_id=request_id,
+            prompt=prompt,
+            n=n,
+            images_stored=stored.get(request_id, 0),
+            **_of_purchase(purchases.get(request_id), lost=request_id in lost),
+        )
+        for prompt_id, request_id, prompt, n in asked
+    ]
+    produced = {row.prompt_id for row in rows if row.images_stored}
+    return RequestOutcomes(
+        rows=[replace(row, flags=_flags(row, produced=row.prompt_id in produced)) for row in rows]
+    )
+
+
+def write_outcomes(outcomes: RequestOutcomes, out: Path) -> None:
+    """Write the table, replacing an older one at once.
+
+    Raises:
+        OSError: the disk refused; an older table stays.
+    """
+    with AtomicParquetWriter(out, OUTCOMES) as writer:
+        for start in range(0, len(outcomes.rows), _ROWS):
+            writer.write_records(outcomes.rows[start : start + _ROWS])
+        writer.publish()
+
+
+def read_outcomes(table: Path) -> RequestOutcomes:
+    """What `write_outcomes` wrote.
+
+    Raises:
+        UnreadablePromptFileError: the table is missing or damaged.
+    """
+    return RequestOutcomes(rows=[RequestOutcome(**row) for row in read_table(table).to_pylist()])
+
+
+def _of_purchase(purchase: Purchase | None, *, lost: bool) -> dict[str, Any]:
+    """The columns that the newest purchase of a request tells; None when it was never bought."""
+    if purchase is None:
+        of_error = dict.fromkeys(_OF_ERROR)
+        return {"attempt": None, "state": PurchaseState.PLANNED.value, **of_error}
+    is_lost = lost and purchase.state is PurchaseState.STORED
+    return {
+        "attempt": purchase.attempt,
+        "state": LOST if is_lost else purchase.state.value,
+        **{name: getattr(purchase, name) for name in _OF_ERROR},
+    }
+
+
+_OF_ERROR = ("error_kind", "error_code", "error_message")
+
+
+def _flags(row: RequestOutcome, *, produced: bool) -> list[RequestFlag]:
+    """The flags of one request, in the enum's order.
+
+    Args:
+        row: the request.
+        produced: whether any request of its prompt has an image.
+    """
+    brought = row.images_stored > 0 or row.state in _BROUGHT
+    holds = {
+        RequestFlag.MODERATION_FAILED: row.error_kind == _MODERATION,
+        RequestFlag.NEVER_PRODUCED: not produced,
+        RequestFlag.FEWER_THAN_N: brought and row.images_stored < row.n and not row.waiting,
+    }
+    return [flag for flag, is_so in holds.items() if is_so]

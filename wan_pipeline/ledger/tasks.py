@@ -1,0 +1,122 @@
+"""What a provider's task does to a purchase: it was made for it, and it is done."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import sqlalchemy as sa
+
+from wan_pipeline.ledger import schema
+from wan_pipeline.ledger.decisions import withdraw_fresh_attempt
+from wan_pipeline.ledger.moves import move, stands
+from wan_pipeline.ledger.rows import holder_of_task
+from wan_pipeline.ledger.states import ImageState, PurchaseState
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+
+    from wan_pipeline.ledger.owner import Owner
+    from wan_pipeline.ledger.records import PurchaseKey
+    from wan_pipeline.ledger.transaction import Transaction
+
+__all__ = ["attach_task", "finish_task"]
+
+ZERO = Decimal(0)
+
+
+def attach_task(
+    tx: Transaction,
+    key: PurchaseKey,
+    task_id: str,
+    *,
+    owner: Owner,
+    deadline_at: datetime,
+    now: datetime,
+) -> bool:
+    """The provider has a task for the purchase, which is `submitted` by it.
+
+    Returns:
+        False when the task already belongs to another request: then this one is `unknown`, since
+        one task cannot be the result of two purchases.
+
+    Raises:
+        TransitionError: another owner has the purchase, or its state does not lead there.
+    """
+    holder = holder_of_task(tx.connection, key.profile, task_id)
+    if holder == key and stands(tx, key, PurchaseState.SUBMITTED, owner):
+        return True  # written down already, by a try whose answer got lost
+    to = partial(move, tx, key, owner_id=owner.owner_id, now=now)
+    if holder not in (None, key):
+        reason = f"the provider named task {task_id} of request {holder.request_id}"
+        to(PurchaseState.UNKNOWN, detail=reason, error_message=reason)
+        return False
+    before = to(
+        PurchaseState.SUBMITTED,
+        detail=task_id,
+        task_id=task_id,
+        submitted_at=now,
+        deadline_at=deadline_at,
+        error_message=None,
+        # A late answer may come after a person's decision, which had freed the price.
+        reserved_usd=_full_price,
+        cost_usd=None,
+        cost_source=None,
+    )
+    if before is PurchaseState.RELEASED:
+        withdraw_fresh_attempt(tx, key, now=now)
+    return True
+
+
+def finish_task(
+    tx: Transaction,
+    key: PurchaseKey,
+    *,
+    owner: Owner,
+    links: Sequence[tuple[str, str]],
+    url_expires_at: datetime,
+    now: datetime,
+    **values: Any,
+) -> None:
+    """The task is done: its cost, and one expected image per (url, job id).
+
+    Args:
+        tx: the open transaction.
+        key: the purchase.
+        owner: whose it must be.
+        links: of the images; without any the purchase is `stored`, since nothing can arrive.
+        url_expires_at: when the URLs die.
+        now: the time.
+        values: other columns of `purchases`, such as the cost.
+
+    Raises:
+        TransitionError: another owner has the purchase, or it is not `submitted`.
+    """
+    to = partial(move, tx, key, owner_id=owner.owner_id, now=now)
+    told = f"{len(links)} images, {values.get('cost_usd')} USD"
+    to(PurchaseState.SUCCEEDED, detail=told, reserved_usd=ZERO, **values)
+    if not links:
+        to(PurchaseState.STORED)
+        return
+    tx.connection.execute(
+        sa.insert(schema.images),
+        [
+            {
+                "profile": key.profile,
+                "request_id": key.request_id,
+                "attempt": key.attempt,
+                "image_index": index,
+                "state": ImageState.EXPECTED.value,
+                "url": url,
+                "job_id": job_id,
+                "url_expires_at": url_expires_at,
+            }
+            for index, (url, job_id) in enumerate(links)
+        ],
+    )
+
+
+def _full_price(row: Any) -> Decimal:
+    return row.price_usd * row.n

@@ -1,0 +1,179 @@
+"""Moves of the create: intents under caps and retry rules, and every outcome of theirs."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+import hypothesis.strategies as st
+import pytest
+from hypothesis.stateful import precondition, rule
+
+from wan_pipeline.ledger.budget import Caps
+from wan_pipeline.ledger.errors import BudgetExceededError, TransitionError
+from wan_pipeline.ledger.records import Purchase
+from wan_pipeline.ledger.retries import Retry, RetryRule
+from wan_pipeline_tests.ledger.conftest import intention
+from wan_pipeline_tests.ledger.model.machine import (
+    REQUESTS,
+    Machine,
+    Pick,
+    kinds,
+    leads_to,
+    owners,
+    picks,
+    requests,
+)
+from wan_pipeline_tests.ledger.model.reference import RUNS, ZERO, Row, S
+
+ANYTHING = RetryRule(what=frozenset(Retry))
+
+money = st.sampled_from([None, None, *map(Decimal, ("0", "0.05", "0.12", "0.25", "0.6", "1"))])
+tight = st.builds(Caps, **dict.fromkeys(("run", "day", "prompt_set", "total"), money))
+caps = st.one_of(st.just(Caps()), st.just(Caps()), tight)
+retries = st.builds(
+    RetryRule, what=st.frozensets(st.sampled_from(Retry)), max_attempts=st.integers(1, 3)
+)
+
+
+class Buying(Machine):
+    """Until a purchase is submitted, or is not."""
+
+    @rule(
+        request=requests,
+        owner=owners,
+        prompt_set=st.sampled_from(["a", "b"]),
+        price=st.sampled_from(["0.03", "0.05"]),
+        caps=caps,
+        retry=retries,
+    )
+    def intend(
+        self,
+        request: int,
+        owner: int,
+        prompt_set: str,
+        price: str,
+        caps: Caps,
+        retry: RetryRule,
+    ) -> None:
+        """Write an intent, retry, or meet what stands."""
+        n = 1 + request % 3
+        wanted = intention(
+            f"r{request}",
+            profile=self.profile,
+            n=n,
+            price_usd=Decimal(price),
+            bought_by_set=prompt_set,
+            caps=caps,
+            retry=retry,
+        )
+        change = self.ledger.intend(wanted, owner=self.owners[owner])
+        attempt = self.next_attempt(request, retry)
+        day, run, cost = self.time.now.date().isoformat(), RUNS[owner], Decimal(price) * n
+        if attempt is None:
+            standing = self.wait(change)
+            assert isinstance(standing, Purchase)
+            assert (standing.attempt, standing.state) == (
+                self.latest(request)[0],
+                self.latest(request)[1].state,
+            )  # type: ignore[union-attr]
+            return
+        filters = {
+            "run": {"run_id": run},
+            "day": {"day": day},
+            "prompt_set": {"prompt_set": prompt_set},
+            "total": {},
+        }
+        over = {
+            name
+            for name, cap in caps.named().items()
+            if self.committed(**filters[name]) + cost > cap
+        }
+        if over:
+            with pytest.raises(BudgetExceededError) as refusal:
+                self.wait(change)
+            assert refusal.value.cap_name in over
+            return
+        assert self.wait(change) == self.key(request, attempt)
+        self.rows[request, attempt] = Row(
+            S.INTENT, owner, (day, prompt_set, run), cost, reserved=cost
+        )
+        for name, cap in caps.named().items():
+            assert self.ledger.committed(**filters[name]) <= cap
+
+    @rule(
+        number=st.integers(0, 30),
+        owner=owners,
+        prompt_set=st.sampled_from(["a", "b"]),
+        price=st.sampled_from(["0.03", "0.05"]),
+        caps=tight,
+        retry=retries,
+    )
+    def buy(
+        self,
+        number: int,
+        owner: int,
+        prompt_set: str,
+        price: str,
+        caps: Caps,
+        retry: RetryRule,
+    ) -> None:
+        """The same for a request that may be bought, as far as the caps and the rule go."""
+        free = [each for each in range(REQUESTS) if self.next_attempt(each, ANYTHING)]
+        request = (free or [0])[number % len(free or [0])]
+        self.intend(request, owner, prompt_set, price, caps, retry)  # type: ignore[call-arg]
+
+    @precondition(leads_to(S.PLANNED))
+    @rule(pick=picks)
+    def not_sent(self, pick: Pick) -> None:
+        """The create made no task."""
+        key, row, owner = self.picked_for(pick, S.PLANNED)
+        allowed = self.allowed(row, S.PLANNED, owner)
+        self.agree(
+            self.ledger.not_sent(key, self.owners[owner], "429"),
+            allowed=allowed,
+            error=TransitionError,
+        )
+        if allowed:
+            row.state, row.reserved = S.PLANNED, ZERO
+
+    @precondition(leads_to(S.REFUSED))
+    @rule(pick=picks, kind=kinds)
+    def refused(self, pick: Pick, kind: str) -> None:
+        """The provider rejected the create."""
+        key, row, owner = self.picked_for(pick, S.REFUSED)
+        allowed = self.allowed(row, S.REFUSED, owner)
+        change = self.ledger.refused(key, self.owners[owner], code="x", message="no", kind=kind)
+        self.agree(change, allowed=allowed, error=TransitionError)
+        if allowed:
+            row.state, row.reserved, row.kind = S.REFUSED, ZERO, kind
+
+    @precondition(leads_to(S.UNKNOWN))
+    @rule(pick=picks)
+    def unknown(self, pick: Pick) -> None:
+        """The create was not answered."""
+        key, row, owner = self.picked_for(pick, S.UNKNOWN)
+        allowed = self.allowed(row, S.UNKNOWN, owner)
+        self.agree(
+            self.ledger.unknown(key, self.owners[owner], "timeout"),
+            allowed=allowed,
+            error=TransitionError,
+        )
+        if allowed:
+            row.state = S.UNKNOWN
+
+    @precondition(leads_to(S.SUBMITTED))
+    @rule(pick=picks, task=st.integers(0, 40).map(str))
+    def submitted(self, pick: Pick, task: str) -> None:
+        """The provider has a task, maybe one that we know."""
+        key, row, owner = self.picked_for(pick, S.SUBMITTED)
+        holder = next((each for each in self.rows.values() if each.task == task), None)
+        repeated = holder is row and row.state is S.SUBMITTED and row.owner == owner
+        to = S.SUBMITTED if holder in (None, row) else S.UNKNOWN
+        allowed = repeated or self.allowed(row, to, owner)
+        change = self.ledger.submitted(key, self.owners[owner], task_id=task, lifetime_s=3600)
+        deadline = self.agree(change, allowed=allowed, error=TransitionError)
+        if allowed and not repeated:
+            assert (deadline is None) == (to is S.UNKNOWN)
+            row.state = to
+            if to is S.SUBMITTED:
+                row.task, row.reserved, row.paid = task, row.price, ZERO
