@@ -21,13 +21,13 @@ from wan_pipeline.generation.reconcile import (
     reopen_files,
 )
 from wan_pipeline.ledger.filters import RowFilter
-from wan_pipeline.ledger.lookup import (
+from wan_pipeline.ledger.inventory import (
     changed_requests,
-    find_purchases,
     known_task_ids,
     newest_event,
     stored_images,
 )
+from wan_pipeline.ledger.lookup import find_purchases
 from wan_pipeline.ledger.snapshot import snapshot
 from wan_pipeline.ledger.states import PurchaseState
 from wan_pipeline.prompts.errors import UnreadablePromptFileError

@@ -9,7 +9,7 @@ import asyncio
 from collections import deque
 from typing import TYPE_CHECKING
 
-from wan_pipeline.ledger.limits import US, Pause
+from wan_pipeline.ledger.pace import US, Pause
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

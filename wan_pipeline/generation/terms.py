@@ -174,7 +174,7 @@ class Clock:
         now: the date.
         monotonic: seconds that never go back.
         sleep: waits so many of them.
-        pace_now: the date by which moments to ask are handed out; see `ledger.limits`.
+        pace_now: the date by which moments to ask are handed out; see `ledger.pace`.
     """
 
     now: Callable[[], datetime] = lambda: datetime.now(UTC)

@@ -5,15 +5,16 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
-from wan_pipeline.ledger import limits
+from wan_pipeline.ledger import pace, tickets
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import datetime
 
     from wan_pipeline.ledger.ledger import Ledger
-    from wan_pipeline.ledger.limits import Pause, Reservation, Ticket
     from wan_pipeline.ledger.owner import Owner
+    from wan_pipeline.ledger.pace import Pause, Reservation
+    from wan_pipeline.ledger.tickets import Ticket
 
 __all__ = ["AccountLimits"]
 
@@ -42,7 +43,7 @@ class AccountLimits:
         """Take the next `count` moments under a limit, `step_us` microseconds apart."""
         return await self._ledger.apply(
             partial(
-                limits.reserve,
+                pace.reserve,
                 profile=self._profile,
                 limit=limit,
                 step_us=step_us,
@@ -55,7 +56,7 @@ class AccountLimits:
         """Hold everyone back; the seconds until the pause ends."""
         return await self._ledger.apply(
             partial(
-                limits.pause,
+                pace.pause,
                 profile=self._profile,
                 limit=limit,
                 asked=asked,
@@ -65,7 +66,7 @@ class AccountLimits:
 
     async def went_well(self, limit: str) -> None:
         """End the streak of doubling pauses."""
-        await self._ledger.apply(partial(limits.went_well, profile=self._profile, limit=limit))
+        await self._ledger.apply(partial(pace.went_well, profile=self._profile, limit=limit))
 
     def paused_until_us(self, limit: str) -> int:
         """Moments before this one are void: a pause began after they were taken."""
@@ -75,7 +76,7 @@ class AccountLimits:
         """Ask for room at the provider; again with the number got before."""
         return await self._ledger.apply(
             partial(
-                limits.take_ticket,
+                tickets.take_ticket,
                 profile=self._profile,
                 number=number,
                 owner=self._owner,
@@ -87,9 +88,9 @@ class AccountLimits:
     async def add_ticket(self) -> Ticket:
         """Count a task that is at the provider already."""
         return await self._ledger.apply(
-            partial(limits.add_ticket, profile=self._profile, owner=self._owner)
+            partial(tickets.add_ticket, profile=self._profile, owner=self._owner)
         )
 
     async def give_back(self, number: int) -> None:
         """A task is no longer at the provider."""
-        await self._ledger.apply(partial(limits.give_back, number=number))
+        await self._ledger.apply(partial(tickets.give_back, number=number))

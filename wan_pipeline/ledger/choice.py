@@ -8,7 +8,7 @@ from __future__ import annotations
 from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING
 
-from wan_pipeline.ledger.database import shown
+from wan_pipeline.ledger.database import public_name
 from wan_pipeline.ledger.facts import LEDGER_ID
 from wan_pipeline.ledger.ledger import Ledger
 from wan_pipeline.ledger.memory import Memory
@@ -43,7 +43,7 @@ def open_ledger(layout: DataLayout, url: str | None) -> Ledger:
     memory = _remembered(layout)
     with ExitStack() as opened:
         ledger = opened.enter_context(Ledger(url, layout.profile))
-        found = Memory(url=shown(url), ledger_id=ledger.recall(LEDGER_ID))
+        found = Memory(url=public_name(url), ledger_id=ledger.recall(LEDGER_ID))
         if memory is not None and memory.ledger_id not in (None, found.ledger_id):
             raise _another_ledger(layout, memory, found)
         if memory != found:

@@ -20,7 +20,7 @@ from wan_pipeline.ledger.facts import LEDGER_ID
 from wan_pipeline.ledger.inserts import insert_if_absent
 from wan_pipeline.ledger.migrations import migrate
 
-__all__ = ["open_database", "shown"]
+__all__ = ["open_database", "public_name"]
 
 BUSY_TIMEOUT_MS = 30_000  # for a lock that another process has
 # A writer that stands still so long in a transaction was stopped, or its machine is gone. Shorter
@@ -49,7 +49,7 @@ def open_database(where: Path | str) -> tuple[sa.Engine, sa.Engine]:
         LedgerUnavailableError: it cannot be created or reached, is damaged, or is no ledger.
         LedgerVersionError: a newer version of this package wrote it.
     """
-    name = shown(where)
+    name = public_name(where)
     engines: tuple[sa.Engine, ...] = ()
     try:
         if isinstance(where, Path):
@@ -74,7 +74,7 @@ def open_database(where: Path | str) -> tuple[sa.Engine, sa.Engine]:
     return engines[0], engines[-1]
 
 
-def shown(where: Path | str) -> str:
+def public_name(where: Path | str) -> str:
     """The database by a name without any secret: a query may hold passwords too."""
     if isinstance(where, Path):
         return str(where)
@@ -176,7 +176,8 @@ def _ensure_schema(connection: sa.Connection, name: str) -> None:
     if version is None or not version.isdecimal() or int(version) > schema.SCHEMA_VERSION:
         raise LedgerVersionError(
             f"the ledger {name} has schema version {version}, this package knows up to"
-            f" {schema.SCHEMA_VERSION}. Install the newer wan_pipeline that wrote it"
+            f" {schema.SCHEMA_VERSION}. Install the newer wan_pipeline that wrote it, then run"
+            " again; nothing was changed"
         )
     if int(version) < schema.SCHEMA_VERSION:
         migrate(connection, found=int(version), wanted=schema.SCHEMA_VERSION)

@@ -36,7 +36,6 @@ __all__ = [
     "PURCHASES",
     "TABLES",
     "ExportSummary",
-    "RowFilter",
     "export_ledger",
     "export_lock",
     "export_snapshot",

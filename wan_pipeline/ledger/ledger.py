@@ -12,7 +12,7 @@ from decimal import Decimal
 from functools import partial
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
-from wan_pipeline.ledger import image_moves, leases, limits, schema, tasks
+from wan_pipeline.ledger import image_moves, leases, schema, tasks, tickets
 from wan_pipeline.ledger.database import open_database
 from wan_pipeline.ledger.facts import keep_fact
 from wan_pipeline.ledger.inserts import insert_if_absent
@@ -290,4 +290,4 @@ class Ledger(LedgerReader):
 
 def _discharge(tx: Transaction, *, owner: Owner) -> None:
     leases.end_lease(tx, owner=owner)
-    limits.give_back_all(tx, owner.owner_id)
+    tickets.give_back_all(tx, owner.owner_id)

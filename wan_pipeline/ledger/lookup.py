@@ -10,12 +10,11 @@ import sqlalchemy as sa
 
 from wan_pipeline.ledger import schema
 from wan_pipeline.ledger.errors import UnclearRequestError
-from wan_pipeline.ledger.records import ImageRecord, Purchase
+from wan_pipeline.ledger.origins import request_ids_beginning
+from wan_pipeline.ledger.records import Purchase
 from wan_pipeline.ledger.snapshot import snapshot
-from wan_pipeline.ledger.states import ImageState
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
     from datetime import datetime
 
     from wan_pipeline.ledger.filters import RowFilter
@@ -23,21 +22,15 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Event",
-    "changed_requests",
     "find_purchases",
     "find_request",
     "history_of",
-    "known_task_ids",
-    "newest_event",
-    "stored_images",
 ]
 
 BEGINNING = re.compile("[0-9a-f]{6,64}")
-CHUNK = 10_000  # rows held in memory
 NAMED = 5  # candidates told when a beginning is not enough
 _PURCHASES = schema.purchases.c
 _EVENTS = schema.events.c
-_IMAGES = schema.images.c
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,27 +60,17 @@ def find_request(reader: LedgerReader, beginning: str) -> str:
             f"{beginning!r} is no request id: give at least the first 6 of its 64 hexadecimal"
             " digits, as `wan ledger show` prints them. Nothing was changed"
         )
-    query = (
-        sa.select(_PURCHASES.request_id)
-        .where(
-            _PURCHASES.profile == reader.profile,
-            _PURCHASES.request_id.startswith(beginning, autoescape=True),
-        )
-        .distinct()
-        .order_by(_PURCHASES.request_id)
-        .limit(NAMED)
-    )
-    with snapshot(reader) as view:
-        found = list(view.connection.execute(query).scalars())
+    found = request_ids_beginning(reader, beginning)
     if not found:
         raise UnclearRequestError(
             f"the ledger of profile {reader.profile} has no request that begins with {beginning};"
             " `wan ledger show` lists them. Nothing was changed"
         )
     if len(found) > 1:
+        told = ", ".join(each[:20] for each in found[:NAMED])
         raise UnclearRequestError(
-            f"{beginning} begins more than one request id: {', '.join(each[:20] for each in found)}"
-            ". Give more digits; nothing was changed"
+            f"{beginning} begins more than one request id: {told}. Give more digits; nothing was"
+            " changed"
         )
     return found[0]
 
@@ -119,39 +102,3 @@ def history_of(reader: LedgerReader, request_id: str) -> list[Event]:
     with snapshot(reader) as view:
         rows: Any = view.connection.execute(query).mappings()
         return [Event(**row) for row in rows]
-
-
-def known_task_ids(reader: LedgerReader) -> Collection[str]:
-    """Every task that any purchase has."""
-    query = sa.select(_PURCHASES.task_id).where(
-        _PURCHASES.profile == reader.profile, _PURCHASES.task_id.is_not(None)
-    )
-    with snapshot(reader) as view:
-        return {str(task_id) for task_id in view.connection.execute(query).scalars()}
-
-
-def newest_event(reader: LedgerReader) -> int:
-    """Number of the last change."""
-    with snapshot(reader) as view:
-        return view.last_event
-
-
-def changed_requests(reader: LedgerReader, after: int) -> set[str]:
-    """Requests to which something happened after an event; reproductions show in no set."""
-    query = (
-        sa.select(_EVENTS.request_id)
-        .where(_EVENTS.profile == reader.profile, _EVENTS.seq > after, _EVENTS.attempt > 0)
-        .distinct()
-    )
-    with snapshot(reader) as view:
-        return set(view.connection.execute(query).scalars())
-
-
-def stored_images(reader: LedgerReader) -> Iterator[ImageRecord]:
-    """Every image that the ledger calls stored, streamed."""
-    query = sa.select(schema.images).where(
-        _IMAGES.profile == reader.profile, _IMAGES.state == ImageState.STORED.value
-    )
-    with snapshot(reader) as view:
-        for row in view.connection.execute(query.execution_options(yield_per=CHUNK)):
-            yield ImageRecord.from_row(row)

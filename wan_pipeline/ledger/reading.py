@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError
 
-from wan_pipeline.ledger import limits, schema
+from wan_pipeline.ledger import pace, schema
 from wan_pipeline.ledger.errors import LedgerUnavailableError
 from wan_pipeline.ledger.facts import fact_named
 from wan_pipeline.ledger.records import ImageRecord, Purchase
@@ -173,7 +173,7 @@ class LedgerReader:
     def paused_until_us(self, limit: str) -> int:
         """When the newest pause under a limit ends, on the database server's clock; 0 for never."""
         with self._read() as connection:
-            return limits.paused_until_us(connection, self.profile, limit)
+            return pace.paused_until_us(connection, self.profile, limit)
 
     def purchase(self, key: PurchaseKey) -> Purchase | None:
         """One attempt at a request."""

@@ -130,7 +130,7 @@ accounts = sa.Table(
     "accounts",
     metadata,
     sa.Column("profile", sa.Text, primary_key=True),
-    comment="one row per account; whoever checks a cap or takes a slot holds it until the commit",
+    comment="one row per account; who checks a cap, takes a turn or appends an event holds it",
 )
 
 spending = sa.Table(
@@ -148,7 +148,7 @@ pace = sa.Table(
     "pace",
     metadata,
     sa.Column("name", sa.Text, primary_key=True),
-    sa.Column("next_at_us", sa.BigInteger, nullable=False, comment="first free slot"),
+    sa.Column("next_at_us", sa.BigInteger, nullable=False, comment="first free moment"),
     sa.Column("paused_until_us", sa.BigInteger, nullable=False),
     sa.Column("longest_pause_us", sa.BigInteger, nullable=False),
     sa.Column("pauses_in_a_row", sa.Integer, nullable=False),

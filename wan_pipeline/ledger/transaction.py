@@ -48,7 +48,7 @@ class Transaction:
         self._held: set[str] = set()
 
     def hold_account(self, profile: str) -> None:
-        """Let no other process check a cap or take a slot until this transaction ends.
+        """Let no other process check a cap, take a turn or append an event until this one ends.
 
         SQLite lets only one write at a time anyway; the row lock is for PostgreSQL.
         """
@@ -100,6 +100,10 @@ class Transaction:
 
     def finish(self) -> None:
         """Write what was gathered; to be called once, right before the commit."""
+        # On PostgreSQL numbers are given out before the commits, and a lower one must not appear
+        # after a higher one was seen; see `snapshot`.
+        for profile in sorted({event["profile"] for event in self._events}):
+            self.hold_account(profile)
         if self._events:
             self.connection.execute(_INSERT_EVENT, self._events)
         for bucket in sorted(self._spent):  # one order for everyone: no deadlock

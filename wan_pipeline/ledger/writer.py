@@ -4,7 +4,8 @@ Every durable change is a function of a `Transaction`. Changes that wait while a
 the next one, so that a thousand changes cost a few fsyncs, and none is acknowledged before it is
 on disk. A change that raises `LedgerError` must raise before it writes; any other error rolls
 the group back and its changes are done again one by one, so that one bad change spoils no other.
-When another process lets no transaction begin or go on, the whole group fails at once.
+When another process lets no transaction begin or go on, the whole group fails at once; when two
+waited for each other, what the server ended is done again.
 """
 
 from __future__ import annotations
@@ -31,7 +32,9 @@ __all__ = ["GroupCommitWriter"]
 
 T = TypeVar("T")
 LARGEST_GROUP = 256
+# PostgreSQL's codes. Its transactions begin before they wait for a lock.
 LOCK_NOT_AVAILABLE = "55P03"
+DEADLOCK = "40P01"  # two waited for each other, and the server ended this one
 
 
 @dataclass(slots=True)
@@ -84,9 +87,9 @@ class GroupCommitWriter:
     def _run(self) -> None:
         while (first := self._queue.get()) is not None:
             group, last = self._gather(first)
-            if not self._commit(group) and len(group) > 1:
+            if not self._commit(group):
                 for change in group:
-                    self._commit([change])
+                    self._commit([change], again=True)
             if last:
                 return
 
@@ -102,8 +105,8 @@ class GroupCommitWriter:
             group.append(change)
         return group, False
 
-    def _commit(self, group: list[_Change]) -> bool:
-        """Whether the group is done; a group of one always is, be it with an error."""
+    def _commit(self, group: list[_Change], *, again: bool = False) -> bool:
+        """Whether the group is done; the second time it is, be it with an error."""
         outcomes: list[_Outcome] = []
         begun = False
         try:
@@ -117,7 +120,8 @@ class GroupCommitWriter:
                         outcomes.append(_Outcome(change, error=error))
                 tx.finish()
         except Exception as error:  # noqa: BLE001  handed to whoever waits for the change
-            if begun and len(group) > 1 and not _is_lock_timeout(error):
+            spoiled = len(group) > 1 and not _is(LOCK_NOT_AVAILABLE, error)
+            if begun and not again and (spoiled or _is(DEADLOCK, error)):
                 return False
             # A database that lets nobody in, after all its patience, is no change's fault.
             outcomes = [_Outcome(change, error=self._explained(error)) for change in group]
@@ -164,7 +168,6 @@ def _resolve(outcome: _Outcome) -> None:
         done.set_exception(outcome.error)
 
 
-def _is_lock_timeout(error: Exception) -> bool:
-    """PostgreSQL's, whose transactions begin before they wait for a lock."""
-    code = getattr(error.orig, "sqlstate", None) if isinstance(error, DBAPIError) else None
-    return code == LOCK_NOT_AVAILABLE
+def _is(code: str, error: Exception) -> bool:
+    found = getattr(error.orig, "sqlstate", None) if isinstance(error, DBAPIError) else None
+    return found == code

@@ -11,7 +11,7 @@ from wan_pipeline.emulator.plan import EmulatorPlan, Fault, FaultKind
 from wan_pipeline.generation.reconcile import adopt_matches, match_orphans
 from wan_pipeline.generation.rescue import RescuedTask, RescueFile
 from wan_pipeline.ledger.budget import Caps
-from wan_pipeline.ledger.lookup import known_task_ids
+from wan_pipeline.ledger.inventory import known_task_ids
 from wan_pipeline.ledger.states import PurchaseState
 from wan_pipeline.wan.dialects.listing import ListedTask
 from wan_pipeline.wan.errors import StopReason

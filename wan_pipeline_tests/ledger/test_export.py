@@ -20,12 +20,12 @@ from wan_pipeline.ledger.columns import UtcTime
 from wan_pipeline.ledger.export import (
     LAST_EVENT,
     TABLES,
-    RowFilter,
     export_ledger,
     export_lock,
     export_snapshot,
     write_csv,
 )
+from wan_pipeline.ledger.filters import RowFilter
 from wan_pipeline.ledger.snapshot import snapshot
 from wan_pipeline.prompts.tables import AtomicParquetWriter
 from wan_pipeline.temp_files import TEMP_PREFIX

@@ -1,8 +1,7 @@
-"""The account's limits, shared by every run, process and machine of one ledger.
+"""The pace of one account, shared by every run, process and machine of one ledger.
 
-The pace is one row per limit: whoever wants to ask takes the next free moment and moves it on, in
-one statement. The room at the provider is a queue of tickets, in the order of asking; tickets of
-dead owners are void. Moments are microseconds on the database server's clock.
+It is one row per limit: whoever wants to ask takes the next free moment and moves it on, in one
+statement. Moments are microseconds on the database server's clock.
 """
 
 from __future__ import annotations
@@ -14,32 +13,19 @@ import sqlalchemy as sa
 
 from wan_pipeline.ledger import schema
 from wan_pipeline.ledger.inserts import insert_if_absent
-from wan_pipeline.ledger.leases import OWNER_COLUMNS, owner_alive
 
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from wan_pipeline.ledger.owner import Owner
     from wan_pipeline.ledger.transaction import Transaction
 
-__all__ = [
-    "Pause",
-    "Reservation",
-    "Ticket",
-    "add_ticket",
-    "give_back",
-    "give_back_all",
-    "pause",
-    "paused_until_us",
-    "reserve",
-    "take_ticket",
-    "went_well",
-]
+__all__ = ["US", "Pause", "Reservation", "pause", "paused_until_us", "reserve", "went_well"]
 
 US = 1_000_000
+"""Microseconds in a second."""
+
 FARTHEST_US = 60 * US  # nobody waits longer for a mere turn
 _PACE = schema.pace.c
-_SLOTS = schema.slots.c
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,14 +54,6 @@ class Pause:
     retry_after_s: float | None
     first_s: float
     longest_s: float
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ticket:
-    """A place in the queue for room at the provider."""
-
-    number: int
-    granted: bool
 
 
 def reserve(
@@ -155,80 +133,6 @@ def paused_until_us(connection: sa.Connection, profile: str, limit: str) -> int:
     """Moments before this one are void."""
     query = sa.select(_PACE.paused_until_us).where(_PACE.name == _name(profile, limit))
     return connection.execute(query).scalar() or 0
-
-
-def take_ticket(
-    tx: Transaction,
-    profile: str,
-    number: int | None,
-    *,
-    owner: Owner,
-    size: int,
-    now: datetime,
-) -> Ticket:
-    """Ask for room, or ask again with the number got before.
-
-    Granted when fewer than `size` tickets are granted and nobody who asked earlier still waits.
-    """
-    tx.hold_account(profile)
-    rows = _living_tickets(tx, profile, owner=owner, now=now)
-    if number not in rows:  # asked for the first time; or a suspended process's, void meanwhile
-        number = _new_ticket(tx, profile, owner=owner, granted=False)
-        rows[number] = False
-    first_waiting = min(each for each, granted in rows.items() if not granted)
-    granted = number == first_waiting and sum(rows.values()) < size
-    if granted:
-        tx.connection.execute(
-            sa.update(schema.slots).where(_SLOTS.ticket == number).values(granted=True)
-        )
-    return Ticket(number=number, granted=granted)
-
-
-def add_ticket(tx: Transaction, profile: str, *, owner: Owner) -> Ticket:
-    """Count a task that is at the provider already, whatever room there is."""
-    return Ticket(number=_new_ticket(tx, profile, owner=owner, granted=True), granted=True)
-
-
-def give_back(tx: Transaction, number: int) -> None:
-    """A task is no longer at the provider, or nobody waits any more."""
-    tx.connection.execute(sa.delete(schema.slots).where(_SLOTS.ticket == number))
-
-
-def give_back_all(tx: Transaction, owner_id: str) -> None:
-    """The owner ends."""
-    tx.connection.execute(sa.delete(schema.slots).where(_SLOTS.owner_id == owner_id))
-
-
-def _living_tickets(
-    tx: Transaction, profile: str, *, owner: Owner, now: datetime
-) -> dict[int, bool]:
-    """Whether each ticket is granted; those of dead owners are removed."""
-    rows = tx.connection.execute(
-        sa.select(
-            _SLOTS.ticket,
-            _SLOTS.granted,
-            _SLOTS.owner_id,
-            schema.owners.c.run_id,
-            *OWNER_COLUMNS,
-        )
-        .join(schema.owners, schema.owners.c.owner_id == _SLOTS.owner_id, isouter=True)
-        .where(_SLOTS.profile == profile)
-    ).all()
-    alive = {owner.owner_id: True}
-    for row in rows:
-        if row.owner_id not in alive:
-            alive[row.owner_id] = owner_alive(row, now)
-    for owner_id in (owner_id for owner_id, lives in alive.items() if not lives):
-        give_back_all(tx, owner_id)
-    return {row.ticket: row.granted for row in rows if alive[row.owner_id]}
-
-
-def _new_ticket(tx: Transaction, profile: str, *, owner: Owner, granted: bool) -> int:
-    result = tx.connection.execute(
-        sa.insert(schema.slots).values(profile=profile, owner_id=owner.owner_id, granted=granted)
-    )
-    number: int = result.inserted_primary_key[0]  # pyright: ignore[reportOptionalSubscript]
-    return number
 
 
 def _name(profile: str, limit: str) -> str:
