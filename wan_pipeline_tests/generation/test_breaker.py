@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from wan_pipeline.generation.progress import Tally
-    from wan_pipeline.ledger.limits import Pause
+    from wan_pipeline.ledger.pace import Pause
     from wan_pipeline.wan.answers import CreateOutcome
     from wan_pipeline_tests.emulator_fixture import RunningEmulator
 
