@@ -99,7 +99,10 @@ def create(
 
 @release.command("list")
 def list_releases(*, as_json: AsJson = False) -> None:
-    """List every version of every release; a damaged manifest is told, and is exit code 3."""
+    """List every version of every release; a damaged one is told, and is exit code 3.
+
+    Manifest and tables are hashed; `wan release verify` reads the images, too.
+    """
     console = open_console(stderr=as_json)
     with explained(console):
         from wan_pipeline.cli.released import listed, releases_table  # noqa: PLC0415  pyarrow
@@ -124,7 +127,10 @@ def list_releases(*, as_json: AsJson = False) -> None:
 
 @release.command()
 def show(name: Name, *, as_json: AsJson = False) -> None:
-    """Show what a release holds, where it came from and what it cost."""
+    """Show what a release holds, where it came from and what it cost.
+
+    Refuses one whose manifest, tables or images' lengths are not as released.
+    """
     console = open_console(stderr=as_json)
     with explained(console):
         from wan_pipeline.cli.released import as_json as shown  # noqa: PLC0415  imports pyarrow
@@ -196,7 +202,10 @@ def diff(
     limit: Annotated[int, typer.Option(min=1, help="Rows shown of each kind.")] = 20,
     as_json: AsJson = False,
 ) -> None:
-    """Compare two releases: images added, removed, made anew; other changes; what it cost."""
+    """Compare two releases: images added, removed, made anew; other changes; what it cost.
+
+    Refuses one whose manifest, tables or images' lengths are not as released.
+    """
     console = open_console(stderr=as_json)
     with explained(console):
         from wan_pipeline.cli.diffed import diff_as_json, show_diff  # noqa: PLC0415  pyarrow

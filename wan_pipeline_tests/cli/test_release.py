@@ -130,6 +130,52 @@ def test_list_tells_a_damaged_manifest(folder: Folder) -> None:
     assert ["problem" in each for each in json.loads(listed.stdout)] == [True, False]
 
 
+@pytest.mark.parametrize("harm", ["changed", "missing"])
+@pytest.mark.parametrize("table", ["images", "purchases", "events"])
+def test_list_marks_a_damaged_table(folder: Folder, table: str, harm: str) -> None:
+    """As it does a damaged manifest, and as `show` and `diff` refuse it."""
+    path = folder.path / f"emulator/releases/toys/v1/{table}.parquet"
+    data = path.read_bytes()
+    path.unlink()
+    if harm == "changed":
+        path.write_bytes(data[:-1] + b"x")
+    try:
+        done = folder.wan("release", "list")
+        listed = folder.wan("release", "list", "--json")
+        refused = [
+            folder.wan("release", *args)
+            for args in (
+                ["show", "toys@v1"],
+                ["diff", "toys@v1", "toys"],
+                ["diff", "toys", "toys@v1"],
+            )
+        ]
+    finally:
+        path.write_bytes(data)
+    assert done.exit_code == listed.exit_code == ExitCode.INCOMPLETE
+    assert "damaged" in done.stdout
+    assert f"{table}.parquet" in done.stdout
+    assert ["problem" in each for each in json.loads(listed.stdout)] == [True, False]
+    assert [(each.exit_code, f"{table}.parquet" in each.stdout) for each in refused] == [
+        (ExitCode.INCOMPLETE, True)
+    ] * 3
+
+
+def test_list_marks_a_missing_manifest(folder: Folder) -> None:
+    """The version is not hidden."""
+    path = folder.path / "emulator/releases/toys/v1/manifest.json"
+    data = path.read_bytes()
+    path.unlink()
+    try:
+        listed = folder.wan("release", "list", "--json")
+    finally:
+        path.write_bytes(data)
+    assert listed.exit_code == ExitCode.INCOMPLETE
+    first, second = json.loads(listed.stdout)
+    assert (first["release"], "manifest.json is not there" in first["problem"]) == ("toys@v1", True)
+    assert "problem" not in second
+
+
 def test_diff(folder: Folder) -> None:
     """In words and as JSON."""
     found = told(folder, "release", "diff", "toys@v1", "toys")

@@ -16,7 +16,8 @@ import pytest
 
 from wan_pipeline.dataset.metadata import write_metadata
 from wan_pipeline.dataset.reproduction.table import DRIFT
-from wan_pipeline.defs.launch import open_instance
+from wan_pipeline.definitions import build_defs
+from wan_pipeline.defs.launch import open_instance, run_job
 from wan_pipeline.emulator.plan import EmulatorPlan, Fault, FaultKind, LatencyLaw
 from wan_pipeline.generation.planning import standing_of
 from wan_pipeline.ledger.ledger import Ledger
@@ -141,6 +142,46 @@ def test_what_cannot_be_is_said(folder: Folder, args: list[str], why: str) -> No
     """Before anything is sent."""
     done = folder.wan("reproduce", *args, "--yes")
     assert (done.exit_code, why in done.output) == (2, True), done.output
+
+
+def flipped(data: bytes) -> bytes:
+    """The same length, one bit other."""
+    return data[:-40] + bytes([data[-40] ^ 1]) + data[-39:]
+
+
+@pytest.mark.parametrize("harm", ["bit", "missing"])
+def test_a_damaged_image_of_the_sample_refuses_it(
+    folder: Folder, shop: RunningEmulator, harm: str
+) -> None:
+    """Before anything is bought, by `wan` as by the job; the file stays for who looks into it."""
+    table = pq.read_table(folder.path / "emulator/releases/things/v1/images.parquet")
+    row = min(table.to_pylist(), key=lambda row: (row["prompt_extend"], row["request_id"]))
+    file, before = folder.path / "emulator" / row["path"], shop.bill()["creates_received"]
+    whole = file.read_bytes()
+    stat = file.stat()
+    file.unlink()
+    if harm == "bit":
+        file.write_bytes(flipped(whole))
+    try:
+        done = reproduce(folder, "harmed", sample="1")
+        told = folder.wan("reproduce", "things", "--sample", "1", "--dry-run")
+        config = {"release": "things@v1", "sample": "1", "label": "harmed"}
+        settings = Settings(data_dir=folder.path, base_url=folder.env["WAN_BASE_URL"])
+        with open_instance(settings) as instance:
+            job = run_job(build_defs(settings), instance, "reproduce", ops={"drift": config})
+        left = file.read_bytes() if file.exists() else None
+    finally:
+        file.write_bytes(whole)
+        os.utime(file, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    for each in (done, told):
+        assert each.exit_code == 3, each.output
+        assert row["path"] in each.output
+        assert "wan release verify things@v1" in each.output
+        assert ("Nothing was sent" if harm == "bit" else "from a backup") in each.output
+    assert (job.success, job.error_class) == (False, "DamagedReleaseError")
+    assert shop.bill()["creates_received"] == before
+    assert left == (flipped(whole) if harm == "bit" else None)
+    assert not (folder.path / "emulator/reproductions/things-v1/harmed").exists()
 
 
 @pytest.mark.slow
