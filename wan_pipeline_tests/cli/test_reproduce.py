@@ -209,6 +209,28 @@ def test_stopped_by_the_budget_it_goes_on_and_leaves_the_dataset_as_it_was(
         assert ledger.committed(prompt_set="reproduce/things@v1/calm") == Decimal("0.12")
 
 
+def spent_by(folder: Folder, label: str) -> Decimal:
+    """What the exported tables say that a series has cost."""
+    table = pq.read_table(folder.path / "emulator/spend/purchases.parquet").to_pylist()
+    of_series = f"reproduce/things@v1/{label}"
+    paid = (row["cost_usd"] for row in table if row["bought_by_set"] == of_series)
+    return sum(paid, Decimal(0))
+
+
+def test_the_spend_page_and_tables_are_refreshed(folder: Folder, shop: RunningEmulator) -> None:
+    """As by `wan run`: after what was bought, also where the budget ended it."""
+    page = folder.path / "emulator/spend/index.html"
+    page.unlink()
+    stopped = reproduce(folder, "shown", "--budget", "0.07")
+    assert (stopped.exit_code, page.exists()) == (4, True), stopped.output
+    with ledger_of(folder) as ledger:
+        paid = ledger.committed(prompt_set="reproduce/things@v1/shown")
+    assert Decimal(0) < paid == spent_by(folder, "shown")
+    assert reproduce(folder, "shown").exit_code == 0
+    assert spent_by(folder, "shown") == Decimal("0.12")
+    assert shop.bill()["usd"] in page.read_text()
+
+
 @pytest.mark.slow
 def test_changed_model_is_told_by_image(folder: Folder, shop: RunningEmulator) -> None:
     """Every picture that counts is named; that of a rewritten prompt is told apart."""
