@@ -52,8 +52,9 @@ def create(
         str,
         typer.Option(
             metavar="TRAIN/VALIDATION/TEST",
-            help="Shares of the three sides. All images of a prompt are on one side, which depends"
-            " on the prompt's id and on nothing else.",
+            help="Shares of the three sides, with up to 9 digits before and after the point. All"
+            " images of a prompt are on one side, which depends on the prompt's id and on nothing"
+            " else. Other shares make a new version.",
         ),
     ] = "0.9/0.05/0.05",
     incomplete: Annotated[
@@ -80,7 +81,7 @@ def create(
 
         settings = Settings()
         checked_name(name)
-        SplitRatios.parse(split)
+        ratios = SplitRatios.parse(split)
         order = {"name": name, "sets": sets or [], "split": split, "incomplete": incomplete}
         with Session(settings, console=console) as session:
             outcome, told = session.make_release(order)
@@ -93,7 +94,13 @@ def create(
         typer.echo(json.dumps(created_as_json(made, new=bool(told["new"])), indent=2))
         return
     if not told["new"]:
-        warn(console, f"nothing has changed since {made.reference}, so no new version was made")
+        held = SplitRatios(**made.manifest.split)
+        also = "" if str(held) == str(ratios) else f", the same as {ratios}"
+        warn(
+            console,
+            f"nothing has changed since {made.reference}, whose split is {held}{also}, so no new"
+            " version was made",
+        )
     show_release(console, made)
 
 
