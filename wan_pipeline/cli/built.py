@@ -53,6 +53,7 @@ class Built:
         stored: images stored.
         taken_up: purchases of earlier runs that this one went on with.
         pauses: a sentence for each time that the breaker held creates back.
+        repairs: a sentence for each damaged file that was replaced, since its bytes came again.
         cost_usd: cost of what this run bought.
         duration_s: seconds, start of the run to its end.
         flagged: images of the set by what is noticed about them.
@@ -72,6 +73,7 @@ class Built:
     stored: int
     taken_up: int
     pauses: Sequence[str]
+    repairs: Sequence[str]
     cost_usd: Decimal
     duration_s: float
     flagged: Mapping[str, int]
@@ -149,6 +151,7 @@ class Built:
             "stored": self.stored,
             "taken_up": self.taken_up,
             "pauses": len(self.pauses),
+            "repairs": list(self.repairs),
             "cost_usd": str(self.cost_usd),
             "duration_s": round(self.duration_s, 3),
             "standing": asdict(self.standing),

@@ -37,7 +37,7 @@ class LiveProgress(ProgressSink):
         self.tally: Tally | None = None
         self._console = console
         self._next_line = 0.0
-        self._pauses_told = 0
+        self._pauses_told = self._repairs_told = 0
         # Asked once: while a step runs, Dagster puts a file in the place of standard output.
         self._is_live = console.is_terminal
         self._screen = _own_screen(console) if self._is_live else None
@@ -70,11 +70,13 @@ class LiveProgress(ProgressSink):
             self._screen.file.close()
 
     def update(self, tally: Tally) -> None:
-        """Redraw, or print a line when one is due; a pause is told when it begins."""
+        """Redraw, or print a line when one is due; a pause or a repaired file is told at once."""
         self.tally = tally
         for pause in tally.pauses[self._pauses_told :]:
             warn(self._screen or self._console, pause)
-        self._pauses_told = len(tally.pauses)
+        for repair in tally.repairs[self._repairs_told :]:
+            warn(self._screen or self._console, repair)
+        self._pauses_told, self._repairs_told = len(tally.pauses), len(tally.repairs)
         counts = (
             f"{tally.requests} requested, {tally.in_flight} in flight,"
             f" {tally.already_stored + tally.done} done, {tally.failed} failed,"

@@ -67,7 +67,7 @@ def show_diff(console: Console, found: ReleaseDiff, *, limit: int) -> None:
         ("content", "the same" if found.same_content else "different"),
         ("images added", f"{len(found.added):,}"),
         ("images removed", f"{len(found.removed):,}"),
-        ("images made anew", f"{len(found.regenerated):,}"),
+        ("images made anew", _anew_in_words(found)),
         ("images unchanged", f"{found.unchanged:,}"),
         ("prompts on another side", f"{len(found.moved_prompts):,}"),
         (
@@ -87,17 +87,35 @@ def show_diff(console: Console, found: ReleaseDiff, *, limit: int) -> None:
         ("made anew", found.regenerated),
     ):
         if rows:
-            console.print(_rows_table(title, rows, limit))
+            console.print(_rows_table(title, rows, limit, reasons=rows is found.regenerated))
     if found.columns:
         console.print(_columns_table(found))
     for prompt, before, after in found.moved_prompts[:limit]:
         console.print(printable(f"prompt {prompt}: {before} -> {after}"))
 
 
-def _rows_table(title: str, rows: Sequence[DiffedRow], limit: int) -> Table:
+def _anew_in_words(found: ReleaseDiff) -> str:
+    """How many, and why."""
+    count = len(found.regenerated)
+    changed = sum(bool(each.changed) for each in found.regenerated)
+    if not count:
+        return "0"
+    return f"{count:,}: {changed:,} of a changed request, {count - changed:,} of the same request"
+
+
+def _why(row: DiffedRow) -> str:
+    if row.changed:
+        return f"request changed: {', '.join(row.changed)}"
+    return "the same request, other bytes"
+
+
+def _rows_table(
+    title: str, rows: Sequence[DiffedRow], limit: int, *, reasons: bool = False
+) -> Table:
     more = f" (the first {limit} of {len(rows):,}; --limit shows more)" if len(rows) > limit else ""
     table = Table(title=f"{title}{more}", title_justify="left", header_style="bold")
-    for heading in ("set", "prompt", "request", "image", "before", "after"):
+    why = ("why",) if reasons else ()
+    for heading in ("set", "prompt", "request", "image", "before", "after", *why):
         table.add_column(heading, overflow="fold")
     for row in rows[:limit]:
         told = (
@@ -107,6 +125,7 @@ def _rows_table(title: str, rows: Sequence[DiffedRow], limit: int) -> Table:
             str(row.image_index),
             (row.before or "")[:ID_DIGITS],
             (row.after or "")[:ID_DIGITS],
+            *((_why(row),) if reasons else ()),
         )
         table.add_row(*map(printable, told))
     return table

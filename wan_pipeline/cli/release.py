@@ -52,8 +52,9 @@ def create(
         str,
         typer.Option(
             metavar="TRAIN/VALIDATION/TEST",
-            help="Shares of the three sides. All images of a prompt are on one side, which depends"
-            " on the prompt's id and on nothing else.",
+            help="Shares of the three sides, with up to 9 digits before and after the point. All"
+            " images of a prompt are on one side, which depends on the prompt's id and on nothing"
+            " else. Other shares make a new version.",
         ),
     ] = "0.9/0.05/0.05",
     incomplete: Annotated[
@@ -80,7 +81,7 @@ def create(
 
         settings = Settings()
         checked_name(name)
-        SplitRatios.parse(split)
+        ratios = SplitRatios.parse(split)
         order = {"name": name, "sets": sets or [], "split": split, "incomplete": incomplete}
         with Session(settings, console=console) as session:
             outcome, told = session.make_release(order)
@@ -93,13 +94,22 @@ def create(
         typer.echo(json.dumps(created_as_json(made, new=bool(told["new"])), indent=2))
         return
     if not told["new"]:
-        warn(console, f"nothing has changed since {made.reference}, so no new version was made")
+        held = SplitRatios(**made.manifest.split)
+        also = "" if str(held) == str(ratios) else f", the same as {ratios}"
+        warn(
+            console,
+            f"nothing has changed since {made.reference}, whose split is {held}{also}, so no new"
+            " version was made",
+        )
     show_release(console, made)
 
 
 @release.command("list")
 def list_releases(*, as_json: AsJson = False) -> None:
-    """List every version of every release; a damaged manifest is told, and is exit code 3."""
+    """List every version of every release; a damaged one is told, and is exit code 3.
+
+    Manifest and tables are hashed; `wan release verify` reads the images, too.
+    """
     console = open_console(stderr=as_json)
     with explained(console):
         from wan_pipeline.cli.released import listed, releases_table  # noqa: PLC0415  pyarrow
@@ -124,7 +134,10 @@ def list_releases(*, as_json: AsJson = False) -> None:
 
 @release.command()
 def show(name: Name, *, as_json: AsJson = False) -> None:
-    """Show what a release holds, where it came from and what it cost."""
+    """Show what a release holds, where it came from and what it cost.
+
+    Refuses one whose manifest, tables or images' lengths are not as released.
+    """
     console = open_console(stderr=as_json)
     with explained(console):
         from wan_pipeline.cli.released import as_json as shown  # noqa: PLC0415  imports pyarrow
@@ -196,7 +209,10 @@ def diff(
     limit: Annotated[int, typer.Option(min=1, help="Rows shown of each kind.")] = 20,
     as_json: AsJson = False,
 ) -> None:
-    """Compare two releases: images added, removed, made anew; other changes; what it cost."""
+    """Compare two releases: images added, removed, made anew; other changes; what it cost.
+
+    Refuses one whose manifest, tables or images' lengths are not as released.
+    """
     console = open_console(stderr=as_json)
     with explained(console):
         from wan_pipeline.cli.diffed import diff_as_json, show_diff  # noqa: PLC0415  pyarrow

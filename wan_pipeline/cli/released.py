@@ -10,9 +10,8 @@ from wan_pipeline.cli.console import usd
 from wan_pipeline.cli.purchases import moment
 from wan_pipeline.cli.screen import printable, warn
 from wan_pipeline.dataset.release.errors import DamagedReleaseError
-from wan_pipeline.dataset.release.manifest import read_manifest
+from wan_pipeline.dataset.release.reader import open_release
 from wan_pipeline.dataset.release.reference import every_version
-from wan_pipeline.dataset.release.tables import MANIFEST_FILE
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -38,17 +37,16 @@ MEGABYTE = 10**6
 
 
 def listed(releases_dir: Path) -> list[dict[str, Any]]:
-    """What the manifests say, one entry per version; a damaged one says so."""
+    """What the manifests say, one entry per version; a damaged manifest or table is told."""
     found: list[dict[str, Any]] = []
     for reference in every_version(releases_dir):
-        name, _, version = reference.rpartition("@")
         entry: dict[str, Any] = {"release": reference}
         try:
-            manifest = read_manifest(releases_dir / name / version / MANIFEST_FILE)
+            release = open_release(releases_dir, reference, lengths=False)
         except DamagedReleaseError as error:
             found.append({**entry, "problem": str(error)})
         else:
-            found.append({**entry, **_in_short(manifest)})
+            found.append({**entry, **_in_short(release.manifest)})
     return found
 
 

@@ -116,7 +116,8 @@ def reproduce(
 ) -> None:
     """Buy requests of a release once more and compare: has the provider's model changed?
 
-    Tells the price and asks first. Equal bytes are equal; other pictures are compared by perceptual
+    Hashes the sample's files, tells the price and asks first: where a file is missing or damaged,
+    nothing is sent. Equal bytes are equal; other pictures are compared by perceptual
     hash, and the page data/<profile>/reproductions/<release>/<label>/index.html shows old and new
     side by side, the worst first. The dataset is not touched. Ends with 0 when nothing has drifted,
     with 3 when something has, or not everything could be compared, with 4 when it was stopped.
@@ -155,7 +156,8 @@ def _plan(settings: Settings, reference: str, sample: str, label: str | None) ->
     """Read the release and the ledger; writes nothing.
 
     Raises:
-        ReleaseError: the release cannot be found or read, or sample or label cannot be.
+        ReleaseError: the release cannot be found or read, an image of the sample is damaged, or
+            sample or label cannot be.
     """
     from wan_pipeline.dataset.release.reader import open_release  # noqa: PLC0415  imports pyarrow
     from wan_pipeline.dataset.reproduction.naming import (  # noqa: PLC0415  keeps --help fast
@@ -164,12 +166,14 @@ def _plan(settings: Settings, reference: str, sample: str, label: str | None) ->
         label_of,
     )
     from wan_pipeline.dataset.reproduction.sample import choose, read_size  # noqa: PLC0415
+    from wan_pipeline.dataset.reproduction.whole import require_whole  # noqa: PLC0415
     from wan_pipeline.generation.planning import Standing, standing_in  # noqa: PLC0415
 
     size, label = read_size(sample), checked_label(label or label_of(datetime.now(UTC)))
     release = open_release(settings.layout.releases, reference)
     series = Series(release=release.name, version=release.version, label=label)
     chosen = choose(release, size)
+    require_whole(chosen, release)
     requests = [each.request for each in chosen.requests]
     if settings.has_ledger:
         with settings.open_ledger() as ledger:

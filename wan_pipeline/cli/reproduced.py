@@ -14,7 +14,7 @@ from wan_pipeline.cli.screen import printable, say, warn
 from wan_pipeline.dataset.reproduction.verdict import Verdict
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from decimal import Decimal
     from pathlib import Path
 
@@ -65,6 +65,7 @@ class Reproduced:
         left_cost_usd: what they would cost.
         submitted: creates sent.
         stored: images stored.
+        repairs: a sentence for each damaged file that was replaced, since its bytes came again.
         cost_usd: cost of what this run bought.
     """
 
@@ -76,6 +77,7 @@ class Reproduced:
     left_cost_usd: Decimal
     submitted: int
     stored: int
+    repairs: Sequence[str]
     cost_usd: Decimal
 
     def exit_code(self) -> ExitCode:
@@ -104,6 +106,7 @@ class Reproduced:
             "exit_code": int(self.exit_code()),
             "submitted": self.submitted,
             "stored": self.stored,
+            "repairs": list(self.repairs),
             "cost_usd": f"{self.cost_usd:f}",
             "stop": None if self.stop is None else self.stop.value,
             "left": self.left,

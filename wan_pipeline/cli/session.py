@@ -181,6 +181,7 @@ class Session:
             stored=tally.images if tally else 0,
             taken_up=tally.taken_up if tally else 0,
             pauses=tuple(tally.pauses) if tally else (),
+            repairs=tuple(tally.repairs) if tally else (),
             cost_usd=tally.cost_usd if tally else ZERO,
             duration_s=time.monotonic() - began,
         )
@@ -223,6 +224,7 @@ class Session:
             left_cost_usd=batch.left_cost_usd if batch else ZERO,
             submitted=tally.created if tally else 0,
             stored=tally.images if tally else 0,
+            repairs=tuple(tally.repairs) if tally else (),
             cost_usd=tally.cost_usd if tally else ZERO,
         )
 

@@ -21,8 +21,9 @@ def trace(
         str,
         typer.Argument(
             metavar="IMAGE_OR_PROMPT_OR_TASK",
-            help="Path of an image file, stored or exported; id of an image or request, or its"
-            " first 6 digits or more; prompt id; or task id.",
+            help="Path of an image file, stored, exported or changed since; id of an image or"
+            " request or SHA-256 of an exported file, or its first 6 digits or more; name of an"
+            " exported file; prompt id or whole text; or task id.",
             show_default=False,
         ),
     ],
@@ -34,13 +35,14 @@ def trace(
 
     Goes both ways: from any image to the prompt's row, the request, the task, every event of the
     ledger and the cost; and from a prompt to its requests, images and the releases that hold them.
+    A file whose bytes are not known is traced by the ids in its own metadata, and that is said.
     Sends nothing. Exit code 2 when nothing is known by that name, 3 when a file is no known image.
     """
     console = open_console(stderr=as_json)
     settings = Settings()
     with explained(console), opened_ledger(settings) as ledger:
         from wan_pipeline.cli.traced import show_trace, trace_as_json  # noqa: PLC0415  pyarrow
-        from wan_pipeline.dataset.trace.trace import (  # noqa: PLC0415
+        from wan_pipeline.dataset.trace.errors import (  # noqa: PLC0415
             TraceError,
             UnknownFileError,
         )

@@ -28,6 +28,7 @@ class KeptImage:
         bytes: length of the file.
         width: pixels across, which may differ from the size asked for.
         height: pixels down.
+        replaced: whether a damaged file was there, which these bytes took the place of.
     """
 
     image_id: str
@@ -36,6 +37,7 @@ class KeptImage:
     bytes: int
     width: int
     height: int
+    replaced: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +64,7 @@ class ImageKeeper:
             bytes=stored.bytes,
             width=facts.width,
             height=facts.height,
+            replaced=stored.replaced,
         )
 
     def problem_of(self, record: ImageRecord) -> str | None:

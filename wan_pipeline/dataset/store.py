@@ -43,11 +43,13 @@ class StoredImage:
         image_id: SHA-256 of the bytes, 64 lower-case hex digits.
         path: where it is, relative to the store's root, with forward slashes.
         bytes: length of the file.
+        replaced: whether a file with other bytes was there, which these took the place of.
     """
 
     image_id: str
     path: str
     bytes: int
+    replaced: bool = False
 
 
 class ImageStore:
@@ -64,6 +66,9 @@ class ImageStore:
     def put(self, data: bytes, fmt: ImageFormat) -> StoredImage:
         """Store `data` unless it is already there, whole.
 
+        A file of that name with other bytes is damaged, since the name is the hash. It is replaced
+        by what it was, and the answer says so: whoever called must tell it.
+
         Args:
             data: the image as received; verified by the caller.
             fmt: its format, which decides the suffix.
@@ -78,16 +83,13 @@ class ImageStore:
         if suffix is None:
             raise StoreError(f"no image format {fmt!r}: store one of {', '.join(_SUFFIXES)}")
         image_id = hashlib.sha256(data).hexdigest()
-        stored = StoredImage(
-            image_id=image_id,
-            path=f"images/{image_id[:2]}/{image_id}.{suffix}",
-            bytes=len(data),
-        )
-        target = self._root / stored.path
+        path = f"images/{image_id[:2]}/{image_id}.{suffix}"
+        target, replaced = self._root / path, False
         with _disk_errors(target):
             if not _is_intact(target, image_id, expected_bytes=len(data)):
+                replaced = target.exists()
                 write_atomic(target, data)
-        return stored
+        return StoredImage(image_id=image_id, path=path, bytes=len(data), replaced=replaced)
 
     def locate(self, path: str) -> Path:
         """The file that `path` names, whether or not it exists.

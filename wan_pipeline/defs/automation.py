@@ -20,7 +20,7 @@ from wan_pipeline.prompts.errors import UnreadablePromptFileError
 from wan_pipeline.prompts.plan_table import REQUESTS_FILE
 from wan_pipeline.prompts.sets import scan
 
-__all__ = ["jobs", "schedules", "sensors"]
+__all__ = ["SPEND", "jobs", "schedules", "sensors"]
 
 BUILT = dg.AssetSelection.assets("images", "image_metadata", "quality", "gallery")
 # Has no partitions: in a run for one prompt set it ignores the set and covers them all.

@@ -6,15 +6,16 @@ from wan_pipeline.dataset.release.errors import ReleaseError
 from wan_pipeline.dataset.release.reader import locate_release
 from wan_pipeline.dataset.reproduction.naming import label_of
 from wan_pipeline.defs.assets.drift import JOB
+from wan_pipeline.defs.automation import SPEND
 from wan_pipeline.defs.resources import WanResource
 
 __all__ = ["canary_jobs", "canary_schedules"]
 
 reproduce = dg.define_asset_job(
     JOB,
-    selection=dg.AssetSelection.assets("drift"),
-    description="Buy a sample of a release's requests once more and compare; the run's"
-    " configuration names the release. Spends money.",
+    selection=dg.AssetSelection.assets("drift") | SPEND,
+    description="Buy a sample of a release's requests once more and compare, and show what it has"
+    " cost; the run's configuration names the release. Spends money.",
 )
 canary_jobs = [reproduce]
 

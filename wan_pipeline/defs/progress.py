@@ -42,12 +42,14 @@ class _InLog:
     def __init__(self, say: Callable[[str], None]) -> None:
         self._say = say
         self._next = time.monotonic() + LOG_EVERY_S
-        self._pauses_told = 0
+        self._pauses_told = self._repairs_told = 0
 
     def update(self, tally: Tally) -> None:
         for pause in tally.pauses[self._pauses_told :]:
             self._say(pause)
-        self._pauses_told = len(tally.pauses)
+        for repair in tally.repairs[self._repairs_told :]:
+            self._say(repair)
+        self._pauses_told, self._repairs_told = len(tally.pauses), len(tally.repairs)
         now = time.monotonic()
         if now < self._next:
             return
@@ -60,5 +62,5 @@ class _InLog:
 
 
 def in_log(say: Callable[[str], None]) -> Progress:
-    """Progress as a line of the run's log every few seconds, and each pause when it begins."""
+    """Progress as a line of the run's log every few seconds; pauses and repaired files at once."""
     return _InLog(say)

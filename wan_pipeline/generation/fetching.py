@@ -78,6 +78,12 @@ class ImageFetch:
             problem=None,
         )
         self._tally.images += 1
+        if file.replaced:
+            self._tally.repairs.append(
+                f"{file.path} was damaged (its bytes did not have the SHA-256 of its name). They"
+                f" came again, for request {key.request_id}, and the file is whole now. Look at the"
+                " disk: what one file met, others may have; `wan release verify` reads them all"
+            )
         return True
 
     async def _bytes(self, key: PurchaseKey, record: ImageRecord) -> bytes:

@@ -31,6 +31,8 @@ class Tally:
         cost_usd: reported cost of what this batch bought.
         throttled: creates that were refused for their rate (429).
         pauses: a sentence for each time that the breaker held creates back.
+        repairs: a sentence for each damaged file of the store that was replaced by the bytes that
+            its name stands for, since they came again.
         problems: what happened to requests and images, and how often.
         latencies_s: of this batch's tasks, create to their end.
     """
@@ -46,6 +48,7 @@ class Tally:
     cost_usd: Decimal = ZERO
     throttled: int = 0
     pauses: list[str] = field(default_factory=list)
+    repairs: list[str] = field(default_factory=list)
     problems: Counter[str] = field(default_factory=Counter)
     latencies_s: list[float] = field(default_factory=list)
 

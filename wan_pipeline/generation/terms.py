@@ -141,6 +141,11 @@ class StoredFile(Protocol):
         """Pixels down, as the file says."""
         ...
 
+    @property
+    def replaced(self) -> bool:
+        """Whether a damaged file was there, which these bytes took the place of."""
+        ...
+
 
 class Fetcher(Protocol):
     """Result bytes by URL; `wan.download.Downloader` is one."""

@@ -63,6 +63,38 @@ def test_original_bytes_elsewhere_and_in_words(released: Folder, tmp_path: Path)
     assert "license: cc0-1.0" in (folder / "README.md").read_text()
 
 
+def test_what_was_exported_elsewhere_is_traced(released: Folder, tmp_path: Path) -> None:
+    """By bytes, hash, and name, also when the folder was moved away; then by its own metadata."""
+    out = tmp_path / "out"
+    args = ("--format", "imagefolder", "--out", str(out))
+    assert released.wan("release", "export", "things", *args).exit_code == ExitCode.COMPLETE
+    moved = (out / "imagefolder-marked").rename(tmp_path / "moved")
+    file = min(moved.rglob("*.png"))
+    digest = hashlib.sha256(file.read_bytes()).hexdigest()
+    (moved / "index.parquet").unlink()
+    asked = {
+        str(file): "exported_bytes",
+        digest: "exported_sha256",
+        digest[:10]: "exported_sha256",
+        file.name: "exported_name",
+    }
+    for word, found_by in asked.items():
+        done = released.wan("trace", word, "--json")
+        assert done.exit_code == ExitCode.COMPLETE, done.output
+        found = json.loads(done.stdout)
+        assert (found["kind"], found["found_by"]) == ("image", found_by)
+        (image_id,) = found["image_ids"]
+        assert image_id[:16] == file.stem.split("-")[1]
+        assert str(out / "imagefolder-marked") in found["what"]
+    file.write_bytes(file.read_bytes().replace(b"AISystemUsed", b"AISystemUsee"))
+    done = released.wan("trace", str(file), "--json")
+    found = json.loads(done.stdout)
+    assert (found["found_by"], found["image_ids"]) == ("metadata", [image_id])
+    words = released.wan("trace", str(file), COLUMNS="400")
+    assert words.exit_code == ExitCode.COMPLETE
+    assert "by its own metadata; its bytes are not those that were exported" in words.stdout
+
+
 def test_a_certificate_signs(released: Folder, tmp_path: Path) -> None:
     """By two settings; half of them is a mistake that is named."""
     chain, key, _ = make_chain(tmp_path)

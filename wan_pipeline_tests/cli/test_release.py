@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -54,12 +55,32 @@ def test_create_names_the_version_and_what_is_in_it(folder: Folder) -> None:
     """Nothing new: the newest version is told, and exit code 0."""
     done = folder.wan("release", "create", "toys")
     assert done.exit_code == 0
-    assert "nothing has changed since toys@v2" in done.stdout
+    assert "nothing has changed since toys@v2, whose split is 0.9/0.05/0.05, so" in done.stdout
     for words in ("8 of 5 prompts", "$0.21 for 6 purchases", "kites.csv", "trams.csv"):
         assert words in done.stdout
     again = told(folder, "release", "create", "toys", "trams", "kites", "--split", "90/5/5")
     assert (again["new"], again["release"]) == (False, "toys@v2")
     assert "images" not in again
+    words = folder.wan("release", "create", "toys", "--split", "90/5/5", COLUMNS="300").stdout
+    assert "whose split is 0.9/0.05/0.05, the same as 90/5/5, so no new version" in words
+
+
+def test_other_ratios_are_another_version(folder: Folder) -> None:
+    """Also where no prompt is on another side for it; manifest and screen tell the new ones."""
+    first = told(folder, "release", "create", "sides", "--split", "80/10/10")
+    done = folder.wan("release", "create", "sides", "--split", "80.1/10/10", COLUMNS="300")
+    assert done.exit_code == 0, done.output
+    assert "nothing has changed" not in done.stdout
+    for words in ("sides@v2", "train 80.1:", "validation 10:"):
+        assert words in done.stdout
+    second = told(folder, "release", "show", "sides@v2")
+    assert second["split"] == {"train": "80.1", "validation": "10", "test": "10"}
+    assert second["hashes"]["content"] == first["hashes"]["content"]
+    again = told(folder, "release", "create", "sides", "--split", "801/100/100")
+    assert (again["new"], again["release"]) == (False, "sides@v2")
+    back = told(folder, "release", "create", "sides", "--split", "80/10/10")
+    assert (back["new"], back["release"]) == (True, "sides@v3")
+    shutil.rmtree(folder.path / "emulator/releases/sides")
 
 
 def test_list_and_show(folder: Folder) -> None:
@@ -130,6 +151,52 @@ def test_list_tells_a_damaged_manifest(folder: Folder) -> None:
     assert ["problem" in each for each in json.loads(listed.stdout)] == [True, False]
 
 
+@pytest.mark.parametrize("harm", ["changed", "missing"])
+@pytest.mark.parametrize("table", ["images", "purchases", "events"])
+def test_list_marks_a_damaged_table(folder: Folder, table: str, harm: str) -> None:
+    """As it does a damaged manifest, and as `show` and `diff` refuse it."""
+    path = folder.path / f"emulator/releases/toys/v1/{table}.parquet"
+    data = path.read_bytes()
+    path.unlink()
+    if harm == "changed":
+        path.write_bytes(data[:-1] + b"x")
+    try:
+        done = folder.wan("release", "list")
+        listed = folder.wan("release", "list", "--json")
+        refused = [
+            folder.wan("release", *args)
+            for args in (
+                ["show", "toys@v1"],
+                ["diff", "toys@v1", "toys"],
+                ["diff", "toys", "toys@v1"],
+            )
+        ]
+    finally:
+        path.write_bytes(data)
+    assert done.exit_code == listed.exit_code == ExitCode.INCOMPLETE
+    assert "damaged" in done.stdout
+    assert f"{table}.parquet" in done.stdout
+    assert ["problem" in each for each in json.loads(listed.stdout)] == [True, False]
+    assert [(each.exit_code, f"{table}.parquet" in each.stdout) for each in refused] == [
+        (ExitCode.INCOMPLETE, True)
+    ] * 3
+
+
+def test_list_marks_a_missing_manifest(folder: Folder) -> None:
+    """The version is not hidden."""
+    path = folder.path / "emulator/releases/toys/v1/manifest.json"
+    data = path.read_bytes()
+    path.unlink()
+    try:
+        listed = folder.wan("release", "list", "--json")
+    finally:
+        path.write_bytes(data)
+    assert listed.exit_code == ExitCode.INCOMPLETE
+    first, second = json.loads(listed.stdout)
+    assert (first["release"], "manifest.json is not there" in first["problem"]) == ("toys@v1", True)
+    assert "problem" not in second
+
+
 def test_diff(folder: Folder) -> None:
     """In words and as JSON."""
     found = told(folder, "release", "diff", "toys@v1", "toys")
@@ -159,6 +226,7 @@ def test_an_incomplete_set_needs_a_word(failing: Folder) -> None:
         (["release", "create", "toys", "nothing"], "no prompt set 'nothing'"),
         (["release", "create", "toys", "../kites"], "no prompt set '../kites'"),
         (["release", "create", "toys", "--split", "1/1"], "is no split"),
+        (["release", "create", "toys", "--split", "1.0123456789/1/1"], "at most 9 digits"),
         (["release", "show", "nothing"], "there is no release 'nothing'"),
         (["release", "verify", "toys@v9"], "no version v9"),
         (["release", "diff", "toys", "toys@x"], "names no release"),

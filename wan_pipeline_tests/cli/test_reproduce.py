@@ -16,7 +16,8 @@ import pytest
 
 from wan_pipeline.dataset.metadata import write_metadata
 from wan_pipeline.dataset.reproduction.table import DRIFT
-from wan_pipeline.defs.launch import open_instance
+from wan_pipeline.definitions import build_defs
+from wan_pipeline.defs.launch import open_instance, run_job
 from wan_pipeline.emulator.plan import EmulatorPlan, Fault, FaultKind, LatencyLaw
 from wan_pipeline.generation.planning import standing_of
 from wan_pipeline.ledger.ledger import Ledger
@@ -143,6 +144,46 @@ def test_what_cannot_be_is_said(folder: Folder, args: list[str], why: str) -> No
     assert (done.exit_code, why in done.output) == (2, True), done.output
 
 
+def flipped(data: bytes) -> bytes:
+    """The same length, one bit other."""
+    return data[:-40] + bytes([data[-40] ^ 1]) + data[-39:]
+
+
+@pytest.mark.parametrize("harm", ["bit", "missing"])
+def test_a_damaged_image_of_the_sample_refuses_it(
+    folder: Folder, shop: RunningEmulator, harm: str
+) -> None:
+    """Before anything is bought, by `wan` as by the job; the file stays for who looks into it."""
+    table = pq.read_table(folder.path / "emulator/releases/things/v1/images.parquet")
+    row = min(table.to_pylist(), key=lambda row: (row["prompt_extend"], row["request_id"]))
+    file, before = folder.path / "emulator" / row["path"], shop.bill()["creates_received"]
+    whole = file.read_bytes()
+    stat = file.stat()
+    file.unlink()
+    if harm == "bit":
+        file.write_bytes(flipped(whole))
+    try:
+        done = reproduce(folder, "harmed", sample="1")
+        told = folder.wan("reproduce", "things", "--sample", "1", "--dry-run")
+        config = {"release": "things@v1", "sample": "1", "label": "harmed"}
+        settings = Settings(data_dir=folder.path, base_url=folder.env["WAN_BASE_URL"])
+        with open_instance(settings) as instance:
+            job = run_job(build_defs(settings), instance, "reproduce", ops={"drift": config})
+        left = file.read_bytes() if file.exists() else None
+    finally:
+        file.write_bytes(whole)
+        os.utime(file, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    for each in (done, told):
+        assert each.exit_code == 3, each.output
+        assert row["path"] in each.output
+        assert "wan release verify things@v1" in each.output
+        assert ("Nothing was sent" if harm == "bit" else "from a backup") in each.output
+    assert (job.success, job.error_class) == (False, "DamagedReleaseError")
+    assert shop.bill()["creates_received"] == before
+    assert left == (flipped(whole) if harm == "bit" else None)
+    assert not (folder.path / "emulator/reproductions/things-v1/harmed").exists()
+
+
 @pytest.mark.slow
 def test_stopped_by_the_budget_it_goes_on_and_leaves_the_dataset_as_it_was(
     folder: Folder, shop: RunningEmulator
@@ -166,6 +207,28 @@ def test_stopped_by_the_budget_it_goes_on_and_leaves_the_dataset_as_it_was(
     with ledger_of(folder) as ledger:
         assert str(ledger.spent()) == shop.bill()["usd"]
         assert ledger.committed(prompt_set="reproduce/things@v1/calm") == Decimal("0.12")
+
+
+def spent_by(folder: Folder, label: str) -> Decimal:
+    """What the exported tables say that a series has cost."""
+    table = pq.read_table(folder.path / "emulator/spend/purchases.parquet").to_pylist()
+    of_series = f"reproduce/things@v1/{label}"
+    paid = (row["cost_usd"] for row in table if row["bought_by_set"] == of_series)
+    return sum(paid, Decimal(0))
+
+
+def test_the_spend_page_and_tables_are_refreshed(folder: Folder, shop: RunningEmulator) -> None:
+    """As by `wan run`: after what was bought, also where the budget ended it."""
+    page = folder.path / "emulator/spend/index.html"
+    page.unlink()
+    stopped = reproduce(folder, "shown", "--budget", "0.07")
+    assert (stopped.exit_code, page.exists()) == (4, True), stopped.output
+    with ledger_of(folder) as ledger:
+        paid = ledger.committed(prompt_set="reproduce/things@v1/shown")
+    assert Decimal(0) < paid == spent_by(folder, "shown")
+    assert reproduce(folder, "shown").exit_code == 0
+    assert spent_by(folder, "shown") == Decimal("0.12")
+    assert shop.bill()["usd"] in page.read_text()
 
 
 @pytest.mark.slow

@@ -44,12 +44,21 @@ def test_second_put_writes_nothing(store: ImageStore, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("damaged", [b"", DATA[:-1], DATA[:-1] + b"?"])
 def test_damaged_file_is_replaced(store: ImageStore, tmp_path: Path, damaged: bytes) -> None:
-    """A file cut or altered on disk is seen and healed by the next put."""
+    """A file cut or altered on disk is seen, healed by the next put, and told of."""
     stored = store.put(DATA, "png")
     (tmp_path / stored.path).write_bytes(damaged)
     assert not store.exists_intact(stored.path, stored.image_id)
-    store.put(DATA, "png")
+    assert store.put(DATA, "png").replaced
     assert store.exists_intact(stored.path, stored.image_id)
+    assert not store.put(DATA, "png").replaced
+
+
+def test_missing_file_is_written_and_replaces_nothing(store: ImageStore, tmp_path: Path) -> None:
+    """There was nothing that somebody could have read."""
+    stored = store.put(DATA, "png")
+    (tmp_path / stored.path).unlink()
+    assert store.put(DATA, "png") == stored
+    assert not stored.replaced
 
 
 def test_exists_intact_is_about_this_image(store: ImageStore) -> None:

@@ -63,6 +63,26 @@ async def test_a_series_buys_what_the_dataset_has_once_more_and_only_once(
     }
 
 
+async def test_a_damaged_file_is_not_replaced_silently(
+    emulator: RunningEmulator, bench: Workbench
+) -> None:
+    """The same image bought once more repairs the store, and the batch says which file."""
+    (request,) = make_requests(1)
+    await bench.buy([request])
+    path = bench.books().images[request.request_id][0].path
+    assert path is not None
+    file = bench.folder / path
+    whole = file.read_bytes()
+    file.write_bytes(whole[:-40] + bytes([whole[-40] ^ 1]) + whole[-39:])
+    report = await reproduce(bench, [request])
+    (told,) = report.tally.repairs
+    assert told.startswith(f"{path} was damaged")
+    assert request.request_id in told
+    assert file.read_bytes() == whole
+    assert (await reproduce(bench, [request], JUNE)).tally.repairs == []
+    assert emulator.bill()["creates_accepted"] == 3
+
+
 async def test_dead_reproduction_waits_for_its_own_series(
     emulator: RunningEmulator, bench: Workbench
 ) -> None:

@@ -11,15 +11,17 @@ import struct
 from wan_pipeline.dataset.jpeg import jpeg_header
 from wan_pipeline.dataset.provenance.slot import Slot
 
-__all__ = ["MAX_PACKET", "embed", "find", "has_manifest"]
+__all__ = ["MAX_PACKET", "NAME", "embed", "find", "has_manifest"]
 
-_NAME = b"http://ns.adobe.com/xap/1.0/\0"
+NAME = b"http://ns.adobe.com/xap/1.0/\0"
+"""What an APP1 segment with an XMP packet begins with."""
+
 _EXIF = b"Exif\0"
 _APP0, _APP1, _APP11 = 0xE0, 0xE1, 0xEB
 _MANIFEST = b"c2pa"  # in the box description at the segment's beginning
 _WITHIN = 64
 
-MAX_PACKET = 0xFFFF - 2 - len(_NAME)
+MAX_PACKET = 0xFFFF - 2 - len(NAME)
 """Bytes of a packet that fits into one segment."""
 
 
@@ -27,8 +29,8 @@ def find(data: bytes) -> Slot | None:
     """The first XMP segment."""
     for marker, start, end in jpeg_header(data):
         body = _body(data, start, end)
-        if marker == _APP1 and body.startswith(_NAME):
-            return Slot(start=start, end=end, packet=body[len(_NAME) :])
+        if marker == _APP1 and body.startswith(NAME):
+            return Slot(start=start, end=end, packet=body[len(NAME) :])
     return None
 
 
@@ -43,7 +45,7 @@ def embed(data: bytes, packet: bytes, slot: Slot | None) -> bytes:
             if marker != _APP0 and not exif:
                 break
             start = end = segment_end
-    segment = b"\xff\xe1" + struct.pack(">H", 2 + len(_NAME) + len(packet)) + _NAME + packet
+    segment = b"\xff\xe1" + struct.pack(">H", 2 + len(NAME) + len(packet)) + NAME + packet
     return data[:start] + segment + data[end:]
 
 

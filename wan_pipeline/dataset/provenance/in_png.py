@@ -11,13 +11,14 @@ import zlib
 from wan_pipeline.dataset.png import PNG_SIGNATURE, png_chunks
 from wan_pipeline.dataset.provenance.slot import Slot
 
-__all__ = ["MAX_PACKET", "embed", "find", "has_manifest"]
+__all__ = ["KEYWORD", "MAX_PACKET", "embed", "find", "has_manifest", "text_of"]
 
 MAX_PACKET = 1 << 24
 """Bytes of the largest packet written; the format's own limit is far above."""
 
-_KEYWORD = b"XML:com.adobe.xmp"
-_PLAIN_HEADER = _KEYWORD + b"\0\0\0\0\0"  # not compressed, no language, no translated keyword
+KEYWORD = b"XML:com.adobe.xmp"
+"""Of the iTXt chunk that holds an XMP packet."""
+_PLAIN_HEADER = KEYWORD + b"\0\0\0\0\0"  # not compressed, no language, no translated keyword
 _AFTER_IHDR = len(PNG_SIGNATURE) + 12 + 13
 _MANIFEST = b"caBX"
 
@@ -27,8 +28,8 @@ def find(data: bytes) -> Slot | None:
     position = len(PNG_SIGNATURE)
     for kind, body in png_chunks(data):
         end = position + 12 + len(body)
-        if kind == b"iTXt" and bytes(body[: len(_KEYWORD) + 1]) == _KEYWORD + b"\0":
-            return Slot(start=position, end=end, packet=_text(bytes(body)))
+        if kind == b"iTXt" and bytes(body[: len(KEYWORD) + 1]) == KEYWORD + b"\0":
+            return Slot(start=position, end=end, packet=text_of(bytes(body)))
         position = end
     return None
 
@@ -46,9 +47,9 @@ def has_manifest(data: bytes) -> bool:
     return any(kind == _MANIFEST for kind, _ in png_chunks(data))
 
 
-def _text(body: bytes) -> bytes:
-    """The text of an iTXt chunk; empty when it cannot be had within `MAX_PACKET`."""
-    flags = body[len(_KEYWORD) + 1 :]
+def text_of(body: bytes, *, at_most: int = MAX_PACKET) -> bytes:
+    """The text of an iTXt chunk of our keyword; empty when it cannot be had in `at_most` bytes."""
+    flags = body[len(KEYWORD) + 1 :]
     # compressed?, method, then language and translated keyword, each ended by a zero
     parts = flags[2:].split(b"\0", 2)
     if len(flags) < 2 or len(parts) < 3:
@@ -57,7 +58,7 @@ def _text(body: bytes) -> bytes:
         return parts[2]
     inflater = zlib.decompressobj()
     try:
-        text = inflater.decompress(parts[2], MAX_PACKET)
+        text = inflater.decompress(parts[2], at_most)
     except zlib.error:
         return b""
     return text if inflater.eof else b""

@@ -34,6 +34,7 @@ from wan_pipeline.dataset.release.manifest import (
 from wan_pipeline.dataset.release.reader import open_release
 from wan_pipeline.dataset.release.reference import checked_name, versions_of
 from wan_pipeline.dataset.release.sources import read_planned
+from wan_pipeline.dataset.release.split import SplitRatios
 from wan_pipeline.dataset.release.tables import IMAGES_FILE, MANIFEST_FILE, TABLE_SCHEMAS, described
 from wan_pipeline.dataset.release.write import write_images, write_ledger_rows
 from wan_pipeline.temp_files import sweep_temp_folders, temp_folder
@@ -44,7 +45,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from wan_pipeline.dataset.release.sources import PlannedSet, SetSource
-    from wan_pipeline.dataset.release.split import SplitRatios
     from wan_pipeline.dataset.release.write import ImagesWritten
     from wan_pipeline.ledger.reading import LedgerReader
 
@@ -205,12 +205,17 @@ def _same(draft: Manifest, releases_dir: Path, newest: int) -> CreatedRelease | 
 
 
 def _told(manifest: Manifest) -> object:
-    """What makes a version worth making: not when, by which code or beside which ledger."""
+    """What makes a version worth making: not when, by which code or beside which ledger.
+
+    The ratios are, even where no prompt changes sides: the manifest tells them, and a prompt that
+    comes later would be on another side.
+    """
     sets = [
         (each.name, each.rows_version, [(lost.request_id, lost.state) for lost in each.missing])
         for each in manifest.prompt_sets
     ]
-    return manifest.hashes.content, manifest.table(IMAGES_FILE).sha256, sets
+    ratios = SplitRatios(**manifest.split).proportion
+    return manifest.hashes.content, manifest.table(IMAGES_FILE).sha256, ratios, sets
 
 
 def _write_manifest(folder: Path, draft: Manifest) -> Manifest:

@@ -1,8 +1,9 @@
 """Compare two releases: which images came, went or were made anew, and what else changed.
 
 A row is one image of one prompt: prompt set, prompt id, request, replica and index. The same row
-with other bytes is an image made anew. Of rows whose image is the same, every other column is
-compared; one column of both tables is in memory at a time.
+with other bytes is an image made anew; so is, of what is left on both sides, the one row with the
+same prompt set, prompt id, replica and index, whose request has changed. Of rows whose image is the
+same, every other column is compared; one column of both tables is in memory at a time.
 """
 
 # pyright: reportAttributeAccessIssue=false
@@ -10,7 +11,7 @@ compared; one column of both tables is in memory at a time.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,7 @@ import pyarrow.compute as pc
 
 from wan_pipeline.dataset.release.errors import DamagedReleaseError
 from wan_pipeline.dataset.release.tables import PURCHASES_FILE, RELEASE_IMAGES
+from wan_pipeline.prompts.request import REQUEST_COLUMNS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,13 +29,26 @@ if TYPE_CHECKING:
 
 __all__ = ["ColumnChange", "DiffedRow", "ReleaseDiff", "diff_releases"]
 
-KEY = ("prompt_set", "prompt_id", "request_id", "replica", "image_index")
+PLACE = ("prompt_set", "prompt_id", "replica", "image_index")
+KEY = (*PLACE, "request_id")
 EXAMPLES = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DiffedRow:
-    """One image of one prompt, with its file before and after; None where there is none."""
+    """One image of one prompt.
+
+    Attributes:
+        prompt_set: whose prompt.
+        prompt_id: which prompt.
+        request_id: the request that brought it, of the second release where that has the row.
+        replica: which of the prompt's replicas.
+        image_index: which of the request's images.
+        before: image id in the first release; None where it is not in it.
+        after: image id in the second.
+        former_request_id: the request in the first release, where it was another.
+        changed: columns in which the two requests differ; empty when it is one request.
+    """
 
     prompt_set: str
     prompt_id: str
@@ -42,6 +57,8 @@ class DiffedRow:
     image_index: int
     before: str | None
     after: str | None
+    former_request_id: str | None = None
+    changed: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,9 +86,11 @@ class ReleaseDiff:
         same_content: whether their content hashes are equal.
         added: rows that only the second has.
         removed: rows that only the first has.
-        regenerated: the same request and index with other bytes.
+        regenerated: the same place in the same prompt, with other bytes: of the same request, or
+            of one that was changed.
         unchanged: rows with the same image.
-        columns: what else changed in those; the split is not among them.
+        columns: what else changed in those, the request of the same image included; the split is
+            not among them.
         moved_prompts: prompts that changed sides: prompt id, side before, side after.
         cost_before_usd: of the purchases behind the first.
         cost_after_usd: of those behind the second.
@@ -106,26 +125,18 @@ def diff_releases(before: Release, after: Release) -> ReleaseDiff:
     Raises:
         DamagedReleaseError: a table cannot be read, or has two rows for one image of a prompt.
     """
-    first, second = _keyed(before, "row_before"), _keyed(after, "row_after")
-    joined = first.join(second, keys=list(KEY), join_type="full outer").sort_by(
-        [(name, "ascending") for name in KEY]
-    )
+    gone, came, both = _matched(_keyed(before, "row_before"), _keyed(after, "row_after"))
     old, new = _values(before, "image_id"), _values(after, "image_id")
-    files_before = old.take(joined["row_before"])
-    files_after = new.take(joined["row_after"])
-    both = pc.and_(pc.is_valid(joined["row_before"]), pc.is_valid(joined["row_after"]))
-    same = pc.and_(both, pc.fill_null(pc.equal(files_before, files_after), fill_value=False))
-    shown = joined.select(list(KEY)).append_column("before", files_before)
-    shown = shown.append_column("after", files_after)
-    pairs = joined.filter(same)
+    same = pc.equal(old.take(both["row_before"]), new.take(both["row_after"]))
+    pairs, anew = both.filter(same), both.filter(pc.invert(same))
     costs, moved = _costs(before, after), _moved(before, after)
     return ReleaseDiff(
         before=before.reference,
         after=after.reference,
         same_content=before.manifest.hashes.content == after.manifest.hashes.content,
-        added=_rows(shown.filter(pc.is_null(joined["row_before"]))),
-        removed=_rows(shown.filter(pc.is_null(joined["row_after"]))),
-        regenerated=_rows(shown.filter(pc.and_(both, pc.invert(same)))),
+        added=_rows(came, after=new.take(came["row_after"])),
+        removed=_rows(gone, before=old.take(gone["row_before"])),
+        regenerated=_regenerated(before, after, anew),
         unchanged=pairs.num_rows,
         columns=_columns(before, after, pairs),
         moved_prompts=moved,
@@ -162,8 +173,74 @@ def _keyed(release: Release, number: str) -> Any:
     return table.append_column(number, rows)
 
 
-def _rows(table: Any) -> tuple[DiffedRow, ...]:
-    return tuple(DiffedRow(**row) for row in table.to_pylist())
+def _matched(first: Any, second: Any) -> tuple[Any, Any, Any]:
+    """Rows that only the first has, that only the second has, and that both have.
+
+    The last have row numbers of both sides, and the first side's request as `former_request_id`.
+    """
+    order = [(name, "ascending") for name in KEY]
+    joined = first.join(second, keys=list(KEY), join_type="full outer").sort_by(order)
+    no_before, no_after = pc.is_null(joined["row_before"]), pc.is_null(joined["row_after"])
+    gone, came = joined.filter(no_after), joined.filter(no_before)
+    same = joined.filter(pc.invert(pc.or_(no_before, no_after)))
+    same = same.append_column("former_request_id", same["request_id"])
+    former = gone.rename_columns({"request_id": "former_request_id"})
+    changed = (
+        _only_ones(former)
+        .drop_columns("row_after")
+        .join(_only_ones(came).drop_columns("row_before"), keys=list(PLACE), join_type="inner")
+    )
+    gone = gone.filter(pc.invert(pc.is_in(gone["row_before"], changed["row_before"])))
+    came = came.filter(pc.invert(pc.is_in(came["row_after"], changed["row_after"])))
+    both = pa.concat_tables([same, changed.select(same.column_names)]).sort_by(order)
+    return gone, came, both
+
+
+def _only_ones(table: Any) -> Any:
+    """Rows that no other row shares its place with: prompts without ids may have several sizes."""
+    counted = table.group_by(list(PLACE)).aggregate([([], "count_all")])
+    alone = counted.filter(pc.equal(counted["count_all"], 1)).select(list(PLACE))
+    return table.join(alone, keys=list(PLACE), join_type="left semi")
+
+
+def _rows(table: Any, *, before: Any = None, after: Any = None) -> tuple[DiffedRow, ...]:
+    """Rows of one side, with their image ids."""
+    nothing = pa.nulls(table.num_rows)
+    files = zip(
+        (nothing if before is None else before).to_pylist(),
+        (nothing if after is None else after).to_pylist(),
+        strict=True,
+    )
+    rows = table.select(list(KEY)).to_pylist()
+    return tuple(
+        DiffedRow(**row, before=old, after=new) for row, (old, new) in zip(rows, files, strict=True)
+    )
+
+
+def _regenerated(before: Release, after: Release, anew: Any) -> tuple[DiffedRow, ...]:
+    """Rows of both sides with other bytes, and why: in which columns their requests differ."""
+    numbers = (anew["row_before"].combine_chunks(), anew["row_after"].combine_chunks())
+    changed: list[list[str]] = [[] for _ in range(anew.num_rows)]
+    for name in REQUEST_COLUMNS if anew.num_rows else ():
+        sides = zip((before, after), numbers, strict=True)
+        old, new = (_values(side, name).take(at).to_pylist() for side, at in sides)
+        for columns, one, other in zip(changed, old, new, strict=True):
+            if one != other:
+                columns.append(name)
+    plain = _rows(
+        anew,
+        before=_values(before, "image_id").take(numbers[0]),
+        after=_values(after, "image_id").take(numbers[1]),
+    )
+    former = anew["former_request_id"].to_pylist()
+    return tuple(
+        replace(
+            row,
+            former_request_id=None if request_id == row.request_id else request_id,
+            changed=tuple(columns),
+        )
+        for row, request_id, columns in zip(plain, former, changed, strict=True)
+    )
 
 
 def _columns(before: Release, after: Release, pairs: Any) -> tuple[ColumnChange, ...]:
@@ -171,7 +248,7 @@ def _columns(before: Release, after: Release, pairs: Any) -> tuple[ColumnChange,
     types: Any = RELEASE_IMAGES
     found: list[ColumnChange] = []
     for name in types.names:
-        if name in {*KEY, "image_id", "split"}:
+        if name in {*PLACE, "image_id", "split"}:
             continue
         old = _values(before, name).take(pairs["row_before"].combine_chunks())
         new = _values(after, name).take(pairs["row_after"].combine_chunks())

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "NAME",
+    "REFERENCE",
     "Reference",
     "checked_name",
     "every_version",
@@ -21,7 +22,7 @@ __all__ = [
 ]
 
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
-_REFERENCE = re.compile(rf"(?P<name>{NAME.pattern})(?:@v(?P<version>[1-9][0-9]{{0,8}}))?")
+REFERENCE = re.compile(rf"(?P<name>{NAME.pattern})(?:@v(?P<version>[1-9][0-9]{{0,8}}))?")
 _FOLDER = re.compile(r"v([1-9][0-9]{0,8})")
 
 
@@ -39,7 +40,7 @@ class Reference:
         Raises:
             ReleaseUsageError: it is neither.
         """
-        found = _REFERENCE.fullmatch(text)
+        found = REFERENCE.fullmatch(text)
         if found is None:
             raise ReleaseUsageError(
                 f"{text!r} names no release: write a name like faces-2026 (lower-case letters,"

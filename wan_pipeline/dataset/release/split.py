@@ -23,7 +23,11 @@ __all__ = ["DEFAULT_SPLIT", "Split", "SplitRatios"]
 
 _SALT = b"wan_pipeline.split/1\n"
 _RANGE = 2**64
-_RATIO = re.compile(r"[0-9]{1,9}(?:\.[0-9]{1,9})?")
+DIGITS = 9
+_RATIO = re.compile(rf"[0-9]{{1,{DIGITS}}}(?:\.[0-9]{{1,{DIGITS}}})?")
+_TOO_LONG = re.compile(
+    rf"[0-9]{{{DIGITS + 1},}}(?:\.[0-9]+)?|[0-9]+\.[0-9]{{{DIGITS + 1},}}", re.ASCII
+)
 DEFAULT_SPLIT = "0.9/0.05/0.05"
 
 
@@ -48,9 +52,14 @@ class SplitRatios:
         """Read ``0.9/0.05/0.05`` or ``90/5/5``: train, validation, test.
 
         Raises:
-            ReleaseUsageError: it is not three numbers, or all are zero.
+            ReleaseUsageError: it is not three numbers, one has too many digits, or all are zero.
         """
         parts = [part.strip() for part in text.split("/")]
+        if fine := [part for part in parts if _TOO_LONG.fullmatch(part)]:
+            raise ReleaseUsageError(
+                f"{fine[0][:40]!r} in {text[:80]!r} is no share of a split: at most {DIGITS} digits"
+                " stand before and after the point. Write shares like 80.1/10/9.9. Nothing was made"
+            )
         if len(parts) != len(Split) or not all(_RATIO.fullmatch(part) for part in parts):
             raise ReleaseUsageError(
                 f"{text!r} is no split: write the shares of train, validation and test like"
@@ -61,6 +70,17 @@ class SplitRatios:
                 f"{text!r} gives every side nothing: one share must be above zero. Nothing was made"
             )
         return cls(train=parts[0], validation=parts[1], test=parts[2])
+
+    @property
+    def proportion(self) -> tuple[Fraction, Fraction, Fraction]:
+        """Exact shares of the whole: equal for 90/5/5 and 0.9/0.05/0.05."""
+        shares = tuple(map(Fraction, (self.train, self.validation, self.test)))
+        train, validation, test = (share / sum(shares) for share in shares)
+        return train, validation, test
+
+    def __str__(self) -> str:
+        """As it is written on the command line."""
+        return f"{self.train}/{self.validation}/{self.test}"
 
     def as_dict(self) -> dict[str, str]:
         """Share by side, as written."""

@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from wan_pipeline.dataset.exports.elsewhere import export_of, indexes
 from wan_pipeline.dataset.exports.index import INDEX_FILE
 from wan_pipeline.dataset.release.errors import ReleaseError
 from wan_pipeline.dataset.release.reader import open_release
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 
     from wan_pipeline.layout import DataLayout
 
-__all__ = ["Places", "PlannedRows", "request_as_told"]
+__all__ = ["Places", "PlannedRows", "exported_as", "request_as_told"]
 
 _OF_INDEX = ("image_id", "file_sha256", "path")
 _OF_PLACE = ("member", "row")
@@ -139,36 +140,43 @@ class Places:
         self.looked_at.append(f"{len(references)} releases")
         return found
 
-    def exported(
-        self, column: str, values: Collection[str], *, also: Path | None = None
-    ) -> list[ExportPlace]:
-        """Where images are exported whose `column` (image_id or file_sha256) is one of `values`.
+    def exported(self, wanted: pc.Expression, *, also: Path | None = None) -> list[ExportPlace]:
+        """Where images are exported whose rows in an index meet a condition on its columns.
 
         Args:
-            column: which hash.
-            values: what it may be.
-            also: a file that may lie in an export elsewhere.
+            wanted: the condition, such as `exported_as` makes.
+            also: a file that may lie in an export that nobody noted.
         """
-        indices = set((self._layout.root / "exports").glob(f"*/*/{INDEX_FILE}"))
+        indices = dict.fromkeys(indexes(self._layout.exports))
         if also is not None:
             near = (folder / INDEX_FILE for folder in also.resolve().parents[:4])
-            indices |= {each for each in near if each.is_file()}
-        found: list[ExportPlace] = []
-        for index in sorted(indices):
+            indices |= dict.fromkeys(each for each in near if each.is_file())
+        found: dict[ExportPlace, None] = {}
+        for index in indices:
             columns = [*_OF_INDEX, *(name for name in _OF_PLACE if name in self._names(index))]
-            for row in self._rows(index, columns, pc.field(column).isin(list(values))):
-                found.append(  # noqa: PERF401  a comprehension over two loops hides the second
-                    ExportPlace(
-                        export=str(index.parent),
-                        path=row["path"],
-                        member=row.get("member"),
-                        row=row.get("row"),
-                        image_id=row["image_id"],
-                        file_sha256=row["file_sha256"],
-                    )
+            for row in self._rows(index, columns, wanted):
+                place = ExportPlace(
+                    export=self._export_of(index),
+                    path=row["path"],
+                    member=row.get("member"),
+                    row=row.get("row"),
+                    image_id=row["image_id"],
+                    file_sha256=row["file_sha256"],
                 )
+                found[place] = None
         self.looked_at.append(f"{len(indices)} exports")
-        return found
+        return list(found)
+
+    def holds(self, release: str) -> bool:
+        """Whether there is a release of that reference, ``name@v3``."""
+        return release in every_version(self._layout.releases)
+
+    def _export_of(self, index: Path) -> str:
+        try:
+            return export_of(index)
+        except (OSError, ValueError) as error:
+            self.problems.append(f"{index.parent} does not tell where its export lies ({error})")
+            return str(index.parent)
 
     def _rows_of_release(
         self, reference: str, column: str, values: Collection[str]
@@ -196,6 +204,12 @@ class Places:
         except (pa.ArrowException, OSError, KeyError, ValueError) as error:
             self.problems.append(f"{table} cannot be read ({str(error).splitlines()[0]})")
             return []
+
+
+def exported_as(name: str) -> pc.Expression:
+    """Rows of an index whose file, or member of an archive, is called so."""
+    path, member = pc.field("path"), pc.field("member")
+    return (path == name) | pc.ends_with(path, f"/{name}") | (member == name)
 
 
 def request_as_told(text: str) -> dict[str, Any]:

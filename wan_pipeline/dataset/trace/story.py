@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from decimal import Decimal
+from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -12,7 +13,29 @@ if TYPE_CHECKING:
     from wan_pipeline.ledger.lookup import Event
     from wan_pipeline.ledger.records import ImageRecord, Purchase
 
-__all__ = ["ExportPlace", "PromptRow", "ReleasePlace", "RequestStory", "Trace"]
+__all__ = ["ExportPlace", "FoundBy", "PromptRow", "ReleasePlace", "RequestStory", "Trace"]
+
+
+class FoundBy(StrEnum):
+    """What led to the answer.
+
+    Attributes:
+        STORED_BYTES: the file has the bytes of an image as received.
+        EXPORTED_BYTES: the file has the bytes of an image as shipped.
+        METADATA: the file's own metadata names it; nothing but that says so.
+        ID: the id of an image, prompt, request or task, or its beginning.
+        EXPORTED_SHA256: the hash of an image as shipped, or its beginning.
+        EXPORTED_NAME: the name of an exported file.
+        PROMPT_TEXT: a prompt's whole text.
+    """
+
+    STORED_BYTES = "stored_bytes"
+    EXPORTED_BYTES = "exported_bytes"
+    METADATA = "metadata"
+    ID = "id"
+    EXPORTED_SHA256 = "exported_sha256"
+    EXPORTED_NAME = "exported_name"
+    PROMPT_TEXT = "prompt_text"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,14 +132,17 @@ class Trace:
         asked: as it was given.
         kind: `image`, `prompt`, `request` or `task`.
         what: what it is, in words.
+        found_by: what led there.
         image_ids: the images that were asked for; empty when it was no image.
         requests: their stories.
-        problems: releases and exports that could not be looked into.
+        problems: releases and exports that could not be looked into, and what in a file's own
+            metadata does not fit.
     """
 
     asked: str
     kind: str
     what: str
+    found_by: FoundBy
     image_ids: Sequence[str]
     requests: Sequence[RequestStory]
     problems: Sequence[str]

@@ -19,6 +19,7 @@ from wan_pipeline.dataset.reproduction.verdict import (
     judge,
     write_report,
 )
+from wan_pipeline.dataset.reproduction.whole import require_whole
 from wan_pipeline.defs import ui
 from wan_pipeline.defs.assets.images import NEVER_BUYS, ImagesConfig
 from wan_pipeline.defs.named import is_named
@@ -91,7 +92,8 @@ def drift(
 ) -> Iterator[dg.MaterializeResult]:
     """Whether the provider still makes the same pictures of the same requests. Spends money.
 
-    Buys a sample of a release's requests once more, under the same caps as any purchase, and
+    Hashes the files of the sample first: where one is missing or damaged, nothing is sent. Then
+    buys a sample of a release's requests once more, under the same caps as any purchase, and
     compares image by image: equal bytes, else the distance of perceptual hashes. The dataset is not
     touched. A table, a report and a page with old and new side by side are written under
     `reproductions/`; the check `no_drift` fails when more images than allowed have drifted, when
@@ -109,11 +111,15 @@ def drift(
     release = open_release(wan.layout.releases, config.release)
     series = Series(release=release.name, version=release.version, label=label)
     sample = choose(release, size)
+    require_whole(sample, release)
     batch = _batch(context, config, wan, series, sample, progress)
     progress.finished(batch)
     report = _compared(wan, config, release, series, sample, run_id=context.run.run_id)
     context.log.info(report.sentence)
-    metadata = _metadata(wan, series, report)
+    metadata = {
+        **_metadata(wan, series, report),
+        "files_repaired": len(batch.tally.repairs),
+    }
     if batch.stop is not None:
         left = f"{batch.left} requests are left, which would cost {batch.left_cost_usd:f} USD"
         stop = AccountStopError(batch.stop, f"{batch.stop_detail.rstrip(' .')}. {left}")

@@ -8,6 +8,7 @@ import dagster as dg
 from pydantic import Field
 
 from wan_pipeline.dataset.exports.columns import IMAGE, export_schema
+from wan_pipeline.dataset.exports.elsewhere import note_export
 from wan_pipeline.dataset.exports.export import ExportSummary, export_release, exports_of
 from wan_pipeline.dataset.exports.manifest import MANIFEST_FILE
 from wan_pipeline.dataset.exports.terms import (
@@ -97,10 +98,12 @@ def exports(
         return
     terms = _terms(config, wan)
     release = open_release(wan.layout.releases, config.release)
-    out = Path(config.out) if config.out else exports_of(wan.layout.exports, release)
+    usual = exports_of(wan.layout.exports, release)
+    out = Path(config.out) if config.out else usual
     made: list[ExportSummary] = []
     for each in terms:
         made.append(export_release(release, each, out))
+        note_export(made[-1].folder, exports=usual)
         context.log.info("%s exported to %s", release.reference, made[-1].folder)
     yield dg.MaterializeResult(data_version=_data_version(made), metadata=_metadata(made))
 

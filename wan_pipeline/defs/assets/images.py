@@ -182,6 +182,7 @@ def _counts(report: BatchReport) -> dict[str, dg.MetadataValue | int | float]:
         "images_new": tally.images,
         "throttled": tally.throttled,
         "breaker_pauses": len(tally.pauses),
+        "files_repaired": len(tally.repairs),
         "requests_left": report.left,
         "cost_of_left_usd": ui.money(report.left_cost_usd),
         "cost_usd": ui.money(tally.cost_usd),

@@ -17,6 +17,9 @@ from wan_pipeline.report.spending import read_spending
 __all__ = ["LAST_EVENT", "spend"]
 
 LAST_EVENT = "last_event"
+# In a run that also buys, without being above it (`drift`), it waits for what may still be bought.
+# An edge would not do: where `drift` is asked for nothing, what is below it would be skipped.
+LAST = {"dagster/priority": "-1"}
 LINEAGE = ui.same_columns(PURCHASES, source="images", origin=COLUMNS)
 
 
@@ -26,6 +29,7 @@ LINEAGE = ui.same_columns(PURCHASES, source="images", origin=COLUMNS)
     kinds={"matplotlib", "html", "parquet"},
     owners=["team:wan-pipeline"],
     code_version="1",
+    op_tags=LAST,
 )
 def spend(wan: WanResource) -> dg.MaterializeResult:
     """What everything has cost so far, of all prompt sets together.
@@ -33,7 +37,7 @@ def spend(wan: WanResource) -> dg.MaterializeResult:
     Exports the ledger of the profile as three Parquet tables of one moment (purchases, images,
     events), and draws a page that opens from disk: cost per day and per set, latency, outcomes,
     what is left of each budget, and every unknown purchase with what to do about it. Free; every
-    build refreshes it, and so does the schedule `hourly_spend` once it is switched on.
+    build and reproduction refreshes it, and so does the schedule `hourly_spend` once it is on.
 
     It has no partitions: a purchase that two sets share is in it once.
     """

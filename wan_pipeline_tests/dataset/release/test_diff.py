@@ -14,7 +14,7 @@ from wan_pipeline.dataset.release.diff import ReleaseDiff, diff_releases
 from wan_pipeline.dataset.release.reader import open_release
 from wan_pipeline.dataset.release.split import SplitRatios
 from wan_pipeline.ledger import schema
-from wan_pipeline_tests.dataset.release.conftest import KITES, TRAMS, Released
+from wan_pipeline_tests.dataset.release.conftest import KITES, Released
 from wan_pipeline_tests.dataset.release.workshop import Workshop, tiny_png
 
 if TYPE_CHECKING:
@@ -66,6 +66,7 @@ def test_a_request_bought_again_is_an_image_made_anew(tmp_path: Path) -> None:
         ("kite", 1),
     ]
     assert all(row.before and row.after and row.before != row.after for row in anew.regenerated)
+    assert {(row.former_request_id, row.changed) for row in anew.regenerated} == {(None, ())}
     assert (anew.added, anew.removed, anew.unchanged, anew.columns) == ((), (), 4, ())
     assert (anew.bought_usd, anew.dropped_usd) == (Decimal("0.06"), Decimal("0.06"))
 
@@ -112,14 +113,66 @@ def test_prompts_that_change_sides_are_told(workshop: Workshop) -> None:
     assert found.columns == ()
 
 
-@pytest.mark.parametrize("text", ["A red kite", "an old tram"])
-def test_another_text_is_another_request(workshop: Workshop, text: str) -> None:
-    """So one image goes and one comes."""
-    both = {"kites": KITES, "trams": TRAMS}
-    workshop.release("toys", *both)
-    for name, csv in both.items():
-        workshop.build(name, csv.replace(text, f"{text} at night"))
-    workshop.release("toys", *both)
+@pytest.mark.parametrize(
+    ("old", "new", "columns", "images"),
+    [
+        ("A red kite", "A red kite at night", ("prompt",), 2),
+        ("kite,2,1,1,0071", "kite,2,5,1,0071", ("seed",), 2),
+        ("茶屋,1,7,2,x", "茶屋 at night,1,8,2,x", ("prompt", "seed"), 2),
+    ],
+)
+def test_an_edited_prompt_is_made_anew_and_why(
+    workshop: Workshop, old: str, new: str, columns: tuple[str, ...], images: int
+) -> None:
+    """The same prompt id with another request: not one that went and one that came."""
+    workshop.release("toys", "kites")
+    workshop.build("kites", KITES.replace(old, new))
+    workshop.release("toys", "kites")
     found = compare(workshop.layout.releases, "toys@v1", "toys@v2")
-    assert len(found.added) == len(found.removed) > 0
-    assert found.regenerated == ()
+    assert (found.added, found.removed, found.columns) == ((), (), ())
+    assert (len(found.regenerated), found.unchanged) == (images, 6 - images)
+    assert {row.changed for row in found.regenerated} == {columns}
+    for row in found.regenerated:
+        assert row.former_request_id not in (None, row.request_id)
+        assert None not in (row.before, row.after)
+        assert row.before != row.after
+    assert found.bought_usd == found.dropped_usd == Decimal("0.06")
+    assert found.cost_before_usd == found.cost_after_usd
+
+
+def test_more_images_of_a_request_are_made_anew_and_added(workshop: Workshop) -> None:
+    """What was there before is the same place; what came to it was not."""
+    workshop.release("toys", "kites")
+    workshop.build("kites", KITES.replace("A red kite,2", "A red kite,3"))
+    workshop.release("toys", "kites")
+    found = compare(workshop.layout.releases, "toys@v1", "toys@v2")
+    assert [row.image_index for row in found.regenerated] == [0, 1]
+    assert {row.changed for row in found.regenerated} == {("n",)}
+    assert [(row.prompt_id, row.image_index) for row in found.added] == [("kite", 2)]
+    assert (found.bought_usd, found.dropped_usd) == (Decimal("0.09"), Decimal("0.06"))
+
+
+def test_the_same_image_of_a_changed_request_is_unchanged(tmp_path: Path) -> None:
+    """Its other columns tell what changed, the request among them."""
+    with Workshop(tmp_path) as workshop:
+        for csv in (KITES, KITES.replace("A red kite", "One red kite")):
+            workshop.build("kites", csv, paint=lambda row, at: tiny_png(f"{row.prompt_id} {at}"))
+            workshop.release("toys", "kites")
+        found = compare(workshop.layout.releases, "toys@v1", "toys@v2")
+    assert (found.added, found.removed, found.regenerated) == ((), (), ())
+    assert {"prompt", "request_id"} <= {each.column for each in found.columns}
+
+
+def test_prompts_without_ids_are_matched_where_one_is_left(tmp_path: Path) -> None:
+    """Sizes of one text share its derived id: one edited is made anew, two are anybody's guess."""
+    sizes = ["1280*1280", "1104*1472", "1472*1104", "960*1696"]
+    with Workshop(tmp_path) as workshop:
+        for kept in ([0, 1], [0, 2], [3, 1]):
+            rows = "".join(f"a kite,{sizes[at]},7\n" for at in kept)
+            workshop.build("kites", f"prompt,size,seed\n{rows}")
+            workshop.release("toys", "kites")
+        one = compare(workshop.layout.releases, "toys@v1", "toys@v2")
+        two = compare(workshop.layout.releases, "toys@v2", "toys@v3")
+    assert (one.unchanged, one.added, one.removed) == (1, (), ())
+    assert [row.changed for row in one.regenerated] == [("size",)]
+    assert (len(two.added), len(two.removed), two.regenerated, two.unchanged) == (2, 2, (), 0)

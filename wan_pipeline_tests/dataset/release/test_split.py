@@ -60,6 +60,22 @@ def test_a_larger_test_side_keeps_what_was_in_it(prompt_id: str) -> None:
         assert SplitRatios.parse("0.8/0.05/0.15").of(prompt_id) is Split.TEST
 
 
+@pytest.mark.parametrize("text", ["80.1234567891/10/9", "0.1/0.2/0.00000000001", "9" * 10 + "/1/1"])
+def test_shares_finer_than_is_kept_are_refused_by_name(text: str) -> None:
+    """With how fine they may be; nine digits are exact."""
+    with pytest.raises(ReleaseUsageError, match="at most 9 digits stand before and after"):
+        SplitRatios.parse(text)
+    fine = SplitRatios.parse("80.123456789/10/9.876543211")
+    assert fine.proportion != SplitRatios.parse("80.123456788/10/9.876543211").proportion
+    assert str(fine) == "80.123456789/10/9.876543211"
+
+
+def test_proportions_are_equal_however_they_are_written() -> None:
+    """So that 90/5/5 after 0.9/0.05/0.05 is nothing new."""
+    assert SplitRatios.parse("90/5/5").proportion == SplitRatios.parse(DEFAULT_SPLIT).proportion
+    assert sum(SplitRatios.parse("80.1/10/10").proportion) == 1
+
+
 @pytest.mark.parametrize(
     "text",
     ["", "1/1", "1/1/1/1", "-1/1/1", "1e3/1/1", "nan/0/1", "0/0/0", "1/1/x", "9" * 40 + "/1/1"],
