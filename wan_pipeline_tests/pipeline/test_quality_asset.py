@@ -134,6 +134,35 @@ def test_every_further_table_tells_its_columns_and_their_origin(
         assert origin.column_name in {column.name for column in above.columns}
 
 
+SHORT_SET = "prompt_id,prompt,n\na,half a kite,4\nb,a boat,1\n"
+
+
+def test_a_set_that_lacks_images_only_is_not_complete(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    """Three of four arrived: the gallery says it, with the words of the quarantine."""
+    folder = tmp_path_factory.mktemp("short")
+    fault = Fault(kind=FaultKind.MISSING_IMAGES, prompt_contains="half", amount=1)
+    with (
+        RunningEmulator(
+            folder / "provider", FAST.model_copy(update={"faults": (fault,)})
+        ) as provider,
+        Site(folder / "data", settings_for(folder / "data", provider.base_url)) as site,
+    ):
+        site.write("short.csv", SHORT_SET)
+        run = site.run("build_dataset", "short")
+    assert run.outcome.success
+    page = (site.layout.gallery("short") / "index.html").read_text("utf-8")
+    assert 'class="badge badge-good"' not in page
+    assert "1 missing image<" in page
+    assert "<dt>missing images</dt><dd>1</dd>" in page
+    assert "its task brought fewer images than it asked for: 3 of 4" in page
+    told = run.metadata["gallery"]
+    assert (told["images_missing"], told["dagster/row_count"]) == (1, 4)
+    flagged = outcomes_with(site.layout.quality_outcomes("short"), "fewer_than_n")
+    assert [row["prompt_id"] for row in flagged] == ["a"]
+
+
 def test_a_painted_watermark_is_a_sign(mixed: tuple[Site, Run]) -> None:
     """One was asked for, and something is drawn where it belongs."""
     check = mixed[1].checks["watermarks_are_where_asked_for"]
