@@ -133,6 +133,7 @@ def gallery(rows: list[GalleryRow], data: Path) -> GalleryReport:
         unknown=0,
         missing=0,
         cost_usd=sum((row.cost_usd for row in rows), Decimal(0)),
+        shown_usd=sum((row.cost_usd for row in rows), Decimal(0)),
         created=datetime(2026, 11, 24, tzinfo=UTC),
     )
     return write_gallery(rows, out_dir=data / "gallery" / "many", data_root=data, summary=summary)

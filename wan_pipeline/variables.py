@@ -171,6 +171,21 @@ class Variables(BaseSettings):
         default=0.0,
         description="A check warns when more than this share of a set's images are blank.",
     )
+    wrong_size_allowed: Share = Field(
+        default=0.0,
+        description="A check fails when more than this share of a set's images have another size"
+        " than their request asked for.",
+    )
+    missing_images_allowed: Share = Field(
+        default=0.0,
+        description="A check fails when more than this share of the images that a set asks for are"
+        " not stored.",
+    )
+    unmarked_allowed: Share = Field(
+        default=0.0,
+        description="A check warns when more than this share of the images that should bear a"
+        " watermark show no sign of it.",
+    )
     moderated_allowed: Share = Field(
         default=0.0,
         description="A check warns when moderation rejected more than this share of a set's"

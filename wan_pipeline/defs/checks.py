@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from wan_pipeline.dataset.quality.flags import Flag, RequestFlag
 from wan_pipeline.defs import ui
 from wan_pipeline.defs.partitions import prompt_sets
 from wan_pipeline.defs.resources import WanResource
@@ -55,7 +56,7 @@ def seeds_are_reproducible(
 def image_count_is_sum_of_n(
     context: dg.AssetCheckExecutionContext, wan: WanResource
 ) -> dg.AssetCheckResult:
-    """There are as many images as the set's requests ask for together."""
+    """There are as many images as the set's requests ask for together, and never more."""
     requests = _requests(context, wan, ["request_id", "prompt_id", "n"]).to_pylist()
     asked = {row["request_id"]: row for row in requests}
     rows = _metadata(context, wan, ["request_id", "image_index"])
@@ -67,14 +68,23 @@ def image_count_is_sum_of_n(
         if stored[request_id] != row["n"]
     ]
     wanted = sum(row["n"] for row in asked.values())
+    missing = sum(max(row["n"] - row["stored"], 0) for row in short)
+    too_many = sum(max(row["stored"] - row["n"], 0) for row in short)
+    allowed, layout = wan.settings().missing_images_allowed, wan.layout
     return dg.AssetCheckResult(
-        passed=not short,
+        passed=missing <= allowed * wanted and not too_many,
         severity=ERROR,
-        description=f"{images.num_rows} images stored, {wanted} asked for",
+        description=f"{images.num_rows} images stored, {wanted} asked for"
+        f"{ui.share_allowed(allowed)}",
         metadata={
             "images_stored": images.num_rows,
             "images_asked_for": wanted,
+            "images_missing": missing,
+            "share": missing / wanted if wanted else 0.0,
             "requests": ui.table_rows(short),
+            # Both are written by `quality`, which comes later in a build.
+            "page": ui.section(layout.quarantine(context.partition_key), RequestFlag.FEWER_THAN_N),
+            "table": dg.MetadataValue.path(str(layout.quality_outcomes(context.partition_key))),
         },
     )
 
@@ -119,11 +129,20 @@ def sizes_are_as_requested(
     """Every image has the size that its request asked for."""
     rows = _metadata(context, wan, ["image_id", "prompt_id", "size", "width", "height"])
     wrong = [row for row in rows.to_pylist() if row["size"] != f"{row['width']}*{row['height']}"]
+    allowed, layout = wan.settings().wrong_size_allowed, wan.layout
     return dg.AssetCheckResult(
-        passed=not wrong,
+        passed=len(wrong) <= allowed * rows.num_rows,
         severity=ERROR,
-        description=f"{len(wrong)} of {rows.num_rows} images have another size",
-        metadata={"wrong_size": len(wrong), "images": ui.table_rows(wrong)},
+        description=f"{len(wrong)} of {rows.num_rows} images have another size"
+        f"{ui.share_allowed(allowed)}",
+        metadata={
+            "wrong_size": len(wrong),
+            "share": len(wrong) / rows.num_rows if rows.num_rows else 0.0,
+            "images": ui.table_rows(wrong),
+            # Both are written by `quality`, which comes later in a build.
+            "page": ui.section(layout.quarantine(context.partition_key), Flag.WRONG_SIZE),
+            "table": dg.MetadataValue.path(str(layout.quality(context.partition_key))),
+        },
     )
 
 

@@ -17,6 +17,8 @@ __all__ = [
     "further_table",
     "money",
     "same_columns",
+    "section",
+    "share_allowed",
     "table_rows",
 ]
 
@@ -73,6 +75,16 @@ def further_table(
 def money(amount: Any) -> dg.MetadataValue:
     """USD as a number that the UI can plot; the exact amount stands in the ledger."""
     return dg.MetadataValue.null() if amount is None else dg.MetadataValue.float(float(amount))
+
+
+def section(page: Path, anchor: str) -> dg.MetadataValue:
+    """A part of a page on disk, to open."""
+    return dg.MetadataValue.url(f"{page.as_uri()}#{anchor}")
+
+
+def share_allowed(share: float) -> str:
+    """What a check's description says of its threshold; nothing where nothing is allowed."""
+    return f"; {share:.1%} are allowed" if share else ""
 
 
 def table_rows(rows: list[dict[str, Any]], *, limit: int = 50) -> dg.MetadataValue:

@@ -9,6 +9,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Self
 
+from wan_pipeline.ledger.reasons import LOST, reason_of
 from wan_pipeline.ledger.shown import shown_of
 from wan_pipeline.ledger.states import ImageState, PurchaseState
 from wan_pipeline.prompts.errors import UnreadablePromptFileError
@@ -209,27 +210,17 @@ def unfinished_of(requests_path: Path, ledger: Ledger) -> list[UnfinishedRequest
         state = purchase.state if purchase else PurchaseState.PLANNED
         if state is PurchaseState.STORED and request_id not in lost:
             continue
-        reason = (purchase.problem if purchase else "") or _WAITING.get(state, "")
-        if state is PurchaseState.STORED:
-            reason = "an image was paid for and can no longer be fetched"
+        shown = LOST if state is PurchaseState.STORED else state.value
         found.append(
             UnfinishedRequest(
                 request_id=request_id,
                 prompt_id=prompt_id,
-                state="lost" if state is PurchaseState.STORED else state.value,
-                reason=reason or state.value,
+                state=shown,
+                reason=reason_of(shown, purchase.problem if purchase else ""),
                 reserved_usd=purchase.reserved_usd if purchase else Decimal(0),
             )
         )
     return sorted(found, key=lambda request: (request.prompt_id, request.request_id))
-
-
-_WAITING = {
-    PurchaseState.PLANNED: "not bought yet",
-    PurchaseState.INTENT: "its create is on its way",
-    PurchaseState.SUBMITTED: "at the provider; the next run fetches it",
-    PurchaseState.SUCCEEDED: "paid and done at the provider; the next run fetches its images",
-}
 
 
 def _counted(
@@ -269,7 +260,7 @@ def _place(state: PurchaseState, *, lost: bool) -> str:
     if state.unfinished:
         return "in_flight"
     if lost:
-        return "lost"
+        return LOST
     if state is PurchaseState.PLANNED:
         return "to_buy"
     if state is PurchaseState.UNKNOWN:

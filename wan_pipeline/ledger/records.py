@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, Self
 
 from wan_pipeline.ledger.budget import Caps
+from wan_pipeline.ledger.reasons import problem_of
 from wan_pipeline.ledger.retries import RetryRule
 from wan_pipeline.ledger.series import is_reproduction
 from wan_pipeline.ledger.states import ImageState, PurchaseState
@@ -77,9 +78,7 @@ class Purchase:
     @property
     def problem(self) -> str:
         """Its error in one line; empty when there is none."""
-        if self.error_code:
-            return f"{self.error_code}: {self.error_message}"
-        return self.error_message or ""
+        return problem_of(self.error_code, self.error_message)
 
     @classmethod
     def from_row(cls, row: sa.Row[tuple[object, ...]]) -> Self:

@@ -28,6 +28,7 @@ __all__ = [
     "OTHER",
     "Facet",
     "facets",
+    "flags_of",
     "plain",
 ]
 
@@ -52,7 +53,7 @@ class Facet:
         label: its name on the page.
         values: what is told apart, the most frequent first.
         codes: for each item the numbers of its values; `OTHER` for one that is not told apart,
-            nothing or `NONE` for an item without a value.
+            `NONE` for an item without a value, nothing for one that the facet is not about.
         shown: whether there is anything to choose.
         own: whether it is a column of the user's, whose values are shown as they are.
     """
@@ -67,11 +68,11 @@ class Facet:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Field:
-    """A facet of every gallery; an item's values are texts, none when it has none."""
+    """A facet of every gallery; an item's values are texts, None when it is not about the item."""
 
     key: str
     label: str
-    values: Callable[[Item], Sequence[str]] = field(repr=False)
+    values: Callable[[Item], Sequence[str] | None] = field(repr=False)
 
 
 def facets(items: Sequence[Item]) -> list[Facet]:
@@ -92,15 +93,30 @@ def plain(value: object) -> str:
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
 
 
-def _facet(key: str, label: str, values: Sequence[Sequence[str]], *, own: bool = False) -> Facet:
-    counts = Counter(value for each in values for value in each)
+def flags_of(item: Item) -> Sequence[str] | None:
+    """The flags of an image or of a request without one; None where nothing was measured.
+
+    A request without an image and without a flag is no item that one can be free of flags.
+    """
+    if isinstance(item, GalleryRow):
+        return None if item.quality is None else tuple(dict.fromkeys(item.quality.flags))
+    return tuple(dict.fromkeys(item.flags)) or None
+
+
+def _facet(
+    key: str, label: str, values: Sequence[Sequence[str] | None], *, own: bool = False
+) -> Facet:
+    counts = Counter(value for each in values for value in each or ())
     short = [
         value
         for value, _ in sorted(counts.items(), key=lambda pair: (-pair[1], pair[0]))
         if len(value) <= MAX_LENGTH
     ][:MAX_VALUES]
     number = {value: index for index, value in enumerate(short)}
-    codes = [[number.get(value, OTHER) for value in each] or [NONE] for each in values]
+    codes = [
+        [] if each is None else [number.get(value, OTHER) for value in each] or [NONE]
+        for each in values
+    ]
     kinds = {code for each in codes for code in each}
     return Facet(key=key, label=label, values=short, codes=codes, shown=len(kinds) > 1, own=own)
 
@@ -132,12 +148,6 @@ def _of_image(read: Callable[[GalleryRow], object]) -> Callable[[Item], Sequence
     return lambda item: _texts([read(item)] if isinstance(item, GalleryRow) else [])
 
 
-def _flags(item: Item) -> Sequence[str]:
-    if not isinstance(item, GalleryRow) or item.quality is None:
-        return ()
-    return tuple(dict.fromkeys(item.quality.flags))
-
-
 _FIRST = (
     _Field(
         key="outcome",
@@ -146,7 +156,7 @@ _FIRST = (
             (Outcome.STORED if isinstance(item, GalleryRow) else item.outcome).value
         ],
     ),
-    _Field(key="flag", label="flags", values=_flags),
+    _Field(key="flag", label="flags", values=flags_of),
     _Field(key="size", label="size", values=lambda item: _texts([item.size])),
     _Field(key="seed_source", label="seed source", values=lambda item: _texts([item.seed_source])),
     _Field(key="seed", label="seed", values=lambda item: _texts([item.seed])),

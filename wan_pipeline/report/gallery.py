@@ -54,8 +54,10 @@ class GallerySummary:
         failed: requests that bring no image, counted by reason.
         waiting: requests that a later run may still bring, counted by what they wait for.
         unknown: requests nobody knows the fate of; they may have been billed.
-        missing: images paid for or expected that are not stored.
-        cost_usd: cost of the images shown.
+        missing: images that requests brought fewer than they asked for, or lost.
+        cost_usd: what the set's runs have paid, as in the report about them.
+        shown_usd: cost of the images shown; what was paid without an image to show, or was bought
+            by another set, makes the difference.
         created: when the page was made, timezone-aware.
         absent: the requests behind `failed`, `waiting`, `unknown` and `missing`.
         report: link from the page to the report about the set's runs; empty when there is none.
@@ -69,6 +71,7 @@ class GallerySummary:
     unknown: int
     missing: int
     cost_usd: Decimal
+    shown_usd: Decimal
     created: datetime
     waiting: Mapping[str, int] = field(default_factory=dict[str, int])
     absent: Sequence[AbsentRequest] = ()

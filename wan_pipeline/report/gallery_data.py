@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup
 
-from wan_pipeline.report.facets import facets, plain
+from wan_pipeline.report.facets import facets, flags_of, plain
 from wan_pipeline.report.items import GalleryRow, Outcome
 from wan_pipeline.report.pages import relative_link, usd
 
@@ -105,7 +105,9 @@ def _column(values: Sequence[Any]) -> Any:
 
 def _codes(facet: Facet) -> Any:
     codes = [each[0] if len(each) == 1 else list(each) for each in facet.codes]
-    return codes if facet.shown or not codes else codes[0]
+    if facet.shown or not codes or any(each != codes[0] for each in codes):
+        return codes
+    return codes if isinstance(codes[0], list) else codes[0]
 
 
 def _link(item: Item, name: str, *, out_dir: Path, data_root: Path) -> str | None:
@@ -148,7 +150,6 @@ _OF_IMAGES: dict[str, Callable[[GalleryRow], Any]] = {
     "format": lambda row: row.format,
     "bytes": lambda row: row.bytes,
     "created": lambda row: row.created_at and row.created_at.isoformat(timespec="seconds"),
-    "flags": lambda row: " ".join(row.quality.flags) if row.quality else None,
     "alike": _quality("near_duplicates"),
     "group": _quality("near_duplicate_group"),
     "nearest": _quality("nearest"),
@@ -167,6 +168,7 @@ _OF_ITEMS: dict[str, Callable[[Item], Any]] = {
     "outcome": lambda item: (
         (Outcome.STORED if isinstance(item, GalleryRow) else item.outcome).value
     ),
+    "flags": lambda item: None if (flags := flags_of(item)) is None else " ".join(flags),
     "state": lambda item: None if isinstance(item, GalleryRow) else item.state,
     "reason": lambda item: None if isinstance(item, GalleryRow) else item.reason,
 }

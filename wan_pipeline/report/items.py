@@ -23,6 +23,7 @@ class Outcome(StrEnum):
         UNKNOWN: nobody knows whether it was made; a person decides.
         FAILED: refused, failed or expired.
         LOST: paid for, and it can no longer arrive.
+        FEWER_THAN_N: a request that brought fewer images than it asked for.
     """
 
     STORED = "stored"
@@ -30,6 +31,7 @@ class Outcome(StrEnum):
     UNKNOWN = "unknown"
     FAILED = "failed"
     LOST = "lost"
+    FEWER_THAN_N = "fewer_than_n"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,7 +132,7 @@ class AbsentRequest:
         request_id: the request.
         prompt_id: id of the prompt's row.
         prompt: positive prompt.
-        state: its state in the ledger, ``failed`` or ``unknown`` for example.
+        state: how far it is, for a person: ``failed`` or ``unknown`` for example.
         reason: why, and what to do, for a person.
         outcome: the same in the words that the gallery filters by.
         negative_prompt: empty means none.
@@ -141,6 +143,7 @@ class AbsentRequest:
         replica: which of the prompt's requests, from 0.
         model: model id.
         prompt_columns: further columns of the prompt's row, untouched.
+        flags: words of `dataset.quality.flags.RequestFlag`.
     """
 
     request_id: str
@@ -157,3 +160,4 @@ class AbsentRequest:
     replica: int = 0
     model: str = ""
     prompt_columns: Mapping[str, object] = field(default_factory=dict[str, object])
+    flags: Sequence[str] = ()

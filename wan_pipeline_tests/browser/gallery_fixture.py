@@ -101,6 +101,7 @@ def written(images: Sequence[GalleryRow], data: Path, absent: Sequence[AbsentReq
         unknown=0,
         missing=0,
         cost_usd=COST * len(images),
+        shown_usd=COST * len(images),
         created=datetime(2026, 11, 2, 3, 4, tzinfo=UTC),
         absent=absent,
     )

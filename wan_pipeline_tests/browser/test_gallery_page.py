@@ -117,9 +117,9 @@ def test_links_of_checks_lead_to_the_rows(page: Page, gallery_url: str) -> None:
     expect(page.locator("#nothing")).to_contain_text("No image matches")
     page.goto(f"{gallery_url}#request={'f' * 64}")
     expect(page.locator(".card")).to_have_count(1)
-    page.goto(f"{gallery_url}#none=flag")
-    expect(page.locator("#count")).to_have_text("15 of 18 images · 1 not here")
-    expect(page.locator(".card")).to_have_count(16)
+    page.goto(f"{gallery_url}#none=flag")  # what failed has no image that could be without one
+    expect(page.locator("#count")).to_have_text("15 of 18 images")
+    expect(page.locator(".card")).to_have_count(15)
     page.get_by_role("button", name="Remove flags: no flag").click()
     link = page.locator(".picture").first.get_attribute("href") or ""
     page.goto(f"{gallery_url}#image={link.rpartition('/')[2][:16]}")

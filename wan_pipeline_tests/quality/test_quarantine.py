@@ -115,6 +115,16 @@ def test_a_clean_set_says_so_and_keeps_its_anchors(tmp_path: Path) -> None:
         assert "None." in section(page, anchor), anchor
 
 
+def test_a_set_with_flagged_requests_only_is_not_clean(tmp_path: Path) -> None:
+    """They count at the top of the page, and in its title."""
+    made = MadeSet(DataLayout(tmp_path, "emulator"), "clean")
+    made.add(scene(1))
+    page = page_of(made, outcomes=[SHORT])
+    assert "nothing is flagged" not in page
+    assert "1 flagged</title>" in page
+    assert '<div class="figure-bad"><dt>flagged requests</dt><dd>1</dd></div>' in page
+
+
 def test_flagged_requests_are_listed(made: MadeSet) -> None:
     """Each under its flags, with the reason, and the table that has all of them."""
     page = page_of(made, outcomes=[FORBIDDEN, SHORT])

@@ -98,6 +98,7 @@ SUMMARY = GallerySummary(
     unknown=0,
     missing=0,
     cost_usd=Decimal("0.030000000"),
+    shown_usd=Decimal("0.030000000"),
     created=datetime(2026, 11, 2, 3, 4, tzinfo=UTC),
 )
 

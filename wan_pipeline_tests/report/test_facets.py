@@ -34,7 +34,8 @@ def test_a_facet_with_one_value_is_no_choice() -> None:
 
 
 def test_outcomes_and_flags() -> None:
-    """An image may have several flags; a request without image has an outcome of its own."""
+    """An image may have several flags; `no flag` is said of images that were measured only."""
+    measured = replace(ROW, quality=ImageQuality())
     flagged = replace(ROW, quality=ImageQuality(flags=["blank", "near_duplicate"]))
     absent = AbsentRequest(
         request_id="f",
@@ -44,10 +45,11 @@ def test_outcomes_and_flags() -> None:
         reason="",
         outcome=Outcome.UNKNOWN,
     )
-    found = by_key([ROW, flagged, absent])
-    assert [list(codes) for codes in found["outcome"].codes] == [[0], [0], [1]]
-    assert list(found["flag"].values) == ["blank", "near_duplicate"]
-    assert [list(codes) for codes in found["flag"].codes] == [[NONE], [0, 1], [NONE]]
+    moderated = replace(absent, outcome=Outcome.FAILED, flags=["moderation_failed"])
+    found = by_key([measured, flagged, absent, moderated, ROW])
+    assert [list(codes) for codes in found["outcome"].codes] == [[0], [0], [2], [1], [0]]
+    assert list(found["flag"].values) == ["blank", "moderation_failed", "near_duplicate"]
+    assert [list(codes) for codes in found["flag"].codes] == [[NONE], [0, 2], [], [1], []]
 
 
 def test_only_the_most_frequent_values_are_told_apart() -> None:

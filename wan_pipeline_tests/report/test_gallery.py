@@ -159,6 +159,18 @@ def test_what_is_not_there_is_said(tmp_path: Path) -> None:
     assert "complete" not in text
 
 
+def test_an_image_short_is_not_complete_and_costs_are_told_apart(tmp_path: Path) -> None:
+    """What was paid is told as in the report of the runs; what the images cost if it differs."""
+    _, page = written(tmp_path, [ROW])
+    assert "cost of these images" not in page.texts
+    short = replace(SUMMARY, missing=1, cost_usd=Decimal("0.06"))
+    _, page = written(tmp_path, [ROW], short)
+    text = " ".join(" ".join(page.texts).split())
+    for expected in ("1 missing image", "cost $0.06", "cost of these images $0.03"):
+        assert expected in text
+    assert "complete" not in text
+
+
 def test_what_a_later_run_brings_is_no_failure(tmp_path: Path) -> None:
     """What is in flight or not bought is counted as such, and the page is not complete."""
     summary = replace(SUMMARY, waiting={"not bought yet": 2, "in flight": 1, "nothing": 0})

@@ -15,6 +15,7 @@ import pyarrow as pa
 from wan_pipeline.dataset.fields import known, optional
 from wan_pipeline.dataset.quality.flags import RequestFlag
 from wan_pipeline.dataset.quality.reading import read_table
+from wan_pipeline.ledger.reasons import LOST, problem_of, reason_of
 from wan_pipeline.ledger.shown import shown_of
 from wan_pipeline.ledger.states import PurchaseState
 from wan_pipeline.prompts.plan_table import request_columns
@@ -36,7 +37,6 @@ __all__ = [
     "write_outcomes",
 ]
 
-LOST = "lost"  # beside the ledger's states, as everywhere a person reads one
 _MODERATION = "moderation"
 _WAITING = frozenset({PurchaseState.PLANNED, *(each for each in PurchaseState if each.unfinished)})
 _BROUGHT = frozenset({PurchaseState.STORED.value, LOST})
@@ -87,21 +87,19 @@ class RequestOutcome:
         return self.state in _WAITING
 
     @property
+    def complete(self) -> bool:
+        """Whether every image asked for is there."""
+        return self.state == PurchaseState.STORED and RequestFlag.FEWER_THAN_N not in self.flags
+
+    @property
     def reason(self) -> str:
         """Why not every image is there, as the provider said it or as the ledger knows."""
-        if self.error_code:
-            return f"{self.error_code}: {self.error_message}"
-        if self.error_message:
-            return self.error_message
-        if self.state == PurchaseState.STORED and self.images_stored < self.n:
-            return "its task brought fewer images than it asked for"
-        return _REASONS.get(self.state, self.state)
-
-
-_REASONS = {
-    PurchaseState.PLANNED: "not bought yet",
-    LOST: "an image was paid for and can no longer be fetched",
-}
+        problem = problem_of(self.error_code, self.error_message)
+        if self.state == PurchaseState.STORED and self.images_stored < self.n and not problem:
+            return (
+                f"its task brought fewer images than it asked for: {self.images_stored} of {self.n}"
+            )
+        return reason_of(self.state, problem)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,6 +131,17 @@ class RequestOutcomes:
         found = self.flagged(flag)
         of_prompts = flag is RequestFlag.NEVER_PRODUCED
         return len({row.prompt_id if of_prompts else row.request_id for row in found})
+
+    @property
+    def any_flag(self) -> int:
+        """How many distinct requests bear one."""
+        return len({row.request_id for row in self.rows if row.flags})
+
+    @property
+    def images_short(self) -> int:
+        """Images that the requests with `FEWER_THAN_N` have less than they asked for."""
+        short = {row.request_id: row for row in self.flagged(RequestFlag.FEWER_THAN_N)}
+        return sum(row.n - row.images_stored for row in short.values())
 
     @property
     def given_up(self) -> int:

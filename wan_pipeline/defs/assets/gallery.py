@@ -4,7 +4,7 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import fields
+from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -13,23 +13,21 @@ import dagster as dg
 import pyarrow as pa
 
 from wan_pipeline.dataset.metadata import METADATA
+from wan_pipeline.dataset.quality.outcomes import RequestOutcome, RequestOutcomes, outcomes_of
 from wan_pipeline.defs import ui
 from wan_pipeline.defs.partitions import prompt_sets
 from wan_pipeline.defs.resources import WanResource
-from wan_pipeline.generation.planning import (
-    Standing,
-    UnfinishedRequest,
-    standing_of,
-    unfinished_of,
-)
+from wan_pipeline.generation.planning import Standing, standing_of
 from wan_pipeline.ledger.bought import bought_by
+from wan_pipeline.ledger.reasons import LOST
 from wan_pipeline.ledger.snapshot import snapshot
+from wan_pipeline.ledger.states import PurchaseState
 from wan_pipeline.prompts.expand import PlannedRequest
 from wan_pipeline.prompts.plan_table import REQUESTS_FILE, iter_requests
 from wan_pipeline.report.gallery import GallerySummary, write_gallery
 from wan_pipeline.report.items import AbsentRequest, GalleryRow, Outcome
 from wan_pipeline.report.rows import gallery_rows
-from wan_pipeline.report.run_history import read_history
+from wan_pipeline.report.run_history import RunHistory, read_history
 from wan_pipeline.report.run_report import REPORT_FILE, write_run_report
 from wan_pipeline.report.spending import FAILED
 
@@ -69,14 +67,15 @@ def gallery(context: dg.AssetExecutionContext, wan: WanResource) -> dg.Materiali
         pairs=measured[1],
     )
     with wan.ledger() as ledger:
-        standing, unfinished = standing_of(requests, ledger), unfinished_of(requests, ledger)
+        standing, outcomes = standing_of(requests, ledger), outcomes_of(requests, ledger)
         with snapshot(ledger) as view:
             bought = bought_by(view, prompt_set)
-    summary = _summary(wan, prompt_set, rows, standing, unfinished)
+    known = _Known(standing=standing, outcomes=outcomes, history=read_history(bought))
+    summary = _summary(wan, prompt_set, rows, known)
     folder = layout.gallery(prompt_set)
     # The gallery's page is written last: what it links to is there.
     runs = write_run_report(
-        read_history(bought),
+        known.history,
         prompt_set=prompt_set,
         profile=wan.profile,
         created=summary.created,
@@ -84,7 +83,9 @@ def gallery(context: dg.AssetExecutionContext, wan: WanResource) -> dg.Materiali
     )
     report = write_gallery(rows, out_dir=folder, data_root=layout.root, summary=summary)
     return dg.MaterializeResult(
-        data_version=_data_version((layout.metadata(prompt_set), *measured), unfinished, bought),
+        data_version=_data_version(
+            (layout.metadata(prompt_set), *measured), known.incomplete, bought
+        ),
         metadata={
             "dagster/row_count": report.images,
             "dagster/column_schema": ui.column_schema(COLUMNS),
@@ -95,64 +96,91 @@ def gallery(context: dg.AssetExecutionContext, wan: WanResource) -> dg.Materiali
             "runs": dg.MetadataValue.path(str(runs.path)),
             "thumbnails_failed": len(not_shown),
             "cost_usd": ui.money(summary.cost_usd),
+            "cost_of_images_usd": ui.money(summary.shown_usd),
+            "images_missing": summary.missing,
         },
     )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Known:
+    """What the ledger tells of a set, beside its images.
+
+    Attributes:
+        standing: its requests by how far they are.
+        outcomes: what became of each.
+        history: what its runs bought.
+    """
+
+    standing: Standing
+    outcomes: RequestOutcomes
+    history: RunHistory
+
+    @property
+    def incomplete(self) -> list[RequestOutcome]:
+        """Requests of which not every image is there."""
+        return [row for row in self.outcomes.rows if not row.complete]
+
+
 def _summary(
-    wan: WanResource,
-    prompt_set: str,
-    rows: Sequence[GalleryRow],
-    standing: Standing,
-    unfinished: Sequence[UnfinishedRequest],
+    wan: WanResource, prompt_set: str, rows: Sequence[GalleryRow], known: _Known
 ) -> GallerySummary:
     """What became of the set's requests, in the words of the page."""
+    standing, incomplete = known.standing, known.incomplete
+    once = {row.request_id: row for row in incomplete}.values()
     return GallerySummary(
         prompt_set=prompt_set,
         profile=wan.profile,
         images=len(rows),
         requests=standing.requests,
-        failed=Counter(each.reason for each in unfinished if each.state in FAILED),
+        failed=Counter(each.reason for each in once if each.state in FAILED),
         waiting={"not bought yet": standing.to_buy, "in flight": standing.in_flight},
         unknown=standing.unknown,
-        missing=standing.lost,
-        cost_usd=sum((row.cost_usd for row in rows), Decimal(0)),
+        missing=known.outcomes.images_short,
+        cost_usd=known.history.spent_usd,
+        shown_usd=sum((row.cost_usd for row in rows), Decimal(0)),
         created=datetime.now(UTC),
-        absent=_absent(unfinished, wan.layout.tables(prompt_set) / REQUESTS_FILE),
+        absent=_absent(incomplete, wan.layout.tables(prompt_set) / REQUESTS_FILE),
         report=REPORT_FILE,
     )
 
 
 def _data_version(
-    tables: Sequence[Path], unfinished: Sequence[UnfinishedRequest], bought: pa.Table
+    tables: Sequence[Path], incomplete: Sequence[RequestOutcome], bought: pa.Table
 ) -> dg.DataVersion:
     """A hash of what the pages show, but for the time at which they were made."""
     digest = hashlib.sha256()
     for table in tables:
         digest.update(hashlib.sha256(table.read_bytes() if table.exists() else b"").digest())
-    for request in unfinished:
-        digest.update(f"{request.request_id} {request.state} {request.reason}\n".encode())
+    for row in incomplete:
+        told = (row.prompt_id, row.request_id, row.state, row.reason, *row.flags)
+        digest.update(f"{told}\n".encode(errors="backslashreplace"))
     for batch in bought.to_batches():
         digest.update(repr(batch.to_pydict()).encode())
     return dg.DataVersion(digest.hexdigest())
 
 
-def _absent(unfinished: Sequence[UnfinishedRequest], requests: Path) -> list[AbsentRequest]:
-    """Unfinished requests with what was, or would have been, asked for."""
-    wanted = {request.request_id for request in unfinished}
-    planned = {row.request_id: row for row in iter_requests(requests) if row.request_id in wanted}
-    return [_absent_request(request, planned[request.request_id]) for request in unfinished]
+def _absent(incomplete: Sequence[RequestOutcome], requests: Path) -> list[AbsentRequest]:
+    """Requests that are not complete, with what was, or would have been, asked for."""
+    wanted = {(row.prompt_id, row.request_id) for row in incomplete}
+    planned = {
+        key: row
+        for row in iter_requests(requests)
+        if (key := (row.prompt_id, row.request_id)) in wanted
+    }
+    return [_absent_request(row, planned[row.prompt_id, row.request_id]) for row in incomplete]
 
 
-def _absent_request(request: UnfinishedRequest, planned: PlannedRequest) -> AbsentRequest:
-    asked = planned.request
+def _absent_request(row: RequestOutcome, planned: PlannedRequest) -> AbsentRequest:
+    asked, outcome = planned.request, _outcome(row.state)
+    is_short = outcome is Outcome.FEWER_THAN_N
     return AbsentRequest(
-        request_id=request.request_id,
-        prompt_id=request.prompt_id,
+        request_id=row.request_id,
+        prompt_id=row.prompt_id,
         prompt=asked.prompt,
-        state=request.state,
-        reason=request.reason,
-        outcome=_outcome(request.state),
+        state=outcome.replace("_", " ") if is_short else row.state,
+        reason=row.reason,
+        outcome=outcome,
         negative_prompt=asked.negative_prompt,
         size=asked.size,
         seed=asked.seed,
@@ -161,11 +189,19 @@ def _absent_request(request: UnfinishedRequest, planned: PlannedRequest) -> Abse
         replica=planned.replica,
         model=asked.model,
         prompt_columns=json.loads(planned.prompt_columns),
+        flags=row.flags,
     )
 
 
 def _outcome(state: str) -> Outcome:
+    """Of a request that is not complete."""
     if state in FAILED:
         return Outcome.FAILED
-    by_name = {"unknown": Outcome.UNKNOWN, "lost": Outcome.LOST}
-    return by_name.get(state, Outcome.WAITING)
+    return _BY_STATE.get(state, Outcome.WAITING)
+
+
+_BY_STATE = {
+    PurchaseState.UNKNOWN: Outcome.UNKNOWN,
+    LOST: Outcome.LOST,
+    PurchaseState.STORED: Outcome.FEWER_THAN_N,
+}

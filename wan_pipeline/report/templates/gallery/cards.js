@@ -40,7 +40,8 @@ const drawPicture = (item) => {
       }),
     );
   }
-  for (const flag of (item.flags ?? "").split(" ").filter(Boolean)) {
+  // What a request without an image is flagged with, its state and reason have told.
+  for (const flag of item.stored ? (item.flags ?? "").split(" ").filter(Boolean) : []) {
     if (flag !== "wrong_size" || item.matches) marks.append(make("span", "mark", flagText(flag)));
   }
   if (marks.childElementCount) link.append(marks);
