@@ -21,7 +21,6 @@ class DamageReason(StrEnum):
     NOT_AN_IMAGE = "not_an_image"
     TRUNCATED = "truncated"
     BAD_CRC = "bad_crc"
-    TRAILING_DATA = "trailing_data"
     INCONSISTENT = "inconsistent"
 
 

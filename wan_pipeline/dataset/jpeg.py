@@ -1,7 +1,7 @@
 """Walk a JPEG file marker by marker (ITU-T T.81, annex B).
 
-JPEG carries no checksums: this proves that the file is whole, from SOI to an EOI at its very end,
-and says how large the image is. Decoding does not belong here.
+JPEG carries no checksums: this proves that the picture is whole, from SOI to EOI, and says how
+large it is. Decoding does not belong here.
 """
 
 from __future__ import annotations
@@ -60,10 +60,6 @@ def inspect_jpeg(data: bytes) -> tuple[int, int]:
                 raise DamagedImageError(DamageReason.INCONSISTENT, "a scan before its frame")
             position = _scan_end(data, position)
             has_scan = True
-    if position != len(data):
-        raise DamagedImageError(
-            DamageReason.TRAILING_DATA, f"{len(data) - position} bytes after the end marker"
-        )
     if size is None or not has_scan:
         raise DamagedImageError(DamageReason.INCONSISTENT, "no image data (frame and scan)")
     return size

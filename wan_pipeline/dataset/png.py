@@ -1,8 +1,8 @@
 """Walk a PNG file chunk by chunk (PNG specification, third edition).
 
 Checks structure and CRCs without decoding a pixel, which costs a hundredth of a decode and finds
-what decoders forgive: a cut last chunk, a wrong CRC, bytes after the end. Colours, metadata and
-pixels do not belong here.
+what decoders forgive: a cut last chunk, a wrong CRC. What follows the end is no part of the
+picture and is let be. Colours, metadata and pixels do not belong here.
 """
 
 from __future__ import annotations
@@ -85,13 +85,13 @@ def inspect_png(data: bytes, *, deep: bool = False) -> tuple[int, int]:
 
 
 def png_chunks(data: bytes) -> list[tuple[bytes, memoryview]]:
-    """Return type and body of every chunk; the last is an empty IEND at the very end.
+    """Return type and body of every chunk; the last is an empty IEND, whatever may follow it.
 
     Args:
         data: the file, starting with `PNG_SIGNATURE`.
 
     Raises:
-        DamagedImageError: a chunk is cut or its CRC is wrong, or more follows than a PNG has.
+        DamagedImageError: a chunk is cut or its CRC is wrong.
     """
     view = memoryview(data)
     chunks: list[tuple[bytes, memoryview]] = []
@@ -100,10 +100,6 @@ def png_chunks(data: bytes) -> list[tuple[bytes, memoryview]]:
         kind, body = _read_chunk(view, position)
         chunks.append((kind, body))
         position += _CHUNK_OVERHEAD + len(body)
-    if position != len(view):
-        raise DamagedImageError(
-            DamageReason.TRAILING_DATA, f"{len(view) - position} bytes after the IEND chunk"
-        )
     if chunks[-1][1]:
         raise DamagedImageError(DamageReason.INCONSISTENT, "the IEND chunk is not empty")
     return chunks

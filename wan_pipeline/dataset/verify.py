@@ -38,10 +38,11 @@ class ImageFacts:
 
 
 def inspect_image(data: bytes, *, deep: bool = False) -> ImageFacts:
-    """Check that `data` is one whole PNG, WebP or JPEG file.
+    """Check that `data` begins with one whole PNG, WebP or JPEG picture.
 
     A whole image of another size than asked for is a good image: it was paid for and is kept,
-    and a check reports it.
+    and a check reports it. So is one with bytes behind its end: the same bytes would come again,
+    and no decoder looks at them.
 
     Args:
         data: the bytes as received.
@@ -52,7 +53,7 @@ def inspect_image(data: bytes, *, deep: bool = False) -> ImageFacts:
         Format and size.
 
     Raises:
-        DamagedImageError: the bytes are empty, something else, cut, altered or followed by more.
+        DamagedImageError: the bytes are empty, something else, cut or altered.
     """
     image_format, (width, height) = _inspect(data, deep=deep)
     return ImageFacts(format=image_format, width=width, height=height)

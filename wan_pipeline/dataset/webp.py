@@ -14,7 +14,7 @@ from wan_pipeline.dataset.damage import DamagedImageError, DamageReason, require
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["inspect_webp", "is_webp", "webp_chunks"]
+__all__ = ["inspect_webp", "is_webp", "riff_length", "webp_chunks"]
 
 _RIFF_HEADER = 12
 _CHUNK_HEADER = 8
@@ -74,9 +74,9 @@ def webp_chunks(data: bytes) -> Iterator[tuple[bytes, memoryview]]:
         data: the file, for which `is_webp` holds.
 
     Raises:
-        DamagedImageError: the container or a chunk in it is cut, or more follows.
+        DamagedImageError: the container or a chunk in it is cut.
     """
-    _require_riff_length(data)
+    data = data[: riff_length(data)]
     position = _RIFF_HEADER
     while position < len(data):
         kind, body = _read_chunk(data, position)
@@ -84,18 +84,22 @@ def webp_chunks(data: bytes) -> Iterator[tuple[bytes, memoryview]]:
         position += _CHUNK_HEADER + len(body) + len(body) % 2
 
 
-def _require_riff_length(data: bytes) -> None:
-    """The container's own length must be the file's."""
+def riff_length(data: bytes) -> int:
+    """Where the container ends by its own word; what follows is no part of the picture.
+
+    Args:
+        data: the file, for which `is_webp` holds.
+
+    Raises:
+        DamagedImageError: the file ends before.
+    """
     (payload,) = struct.unpack_from("<I", data, 4)
     stated = payload + 8
     if stated > len(data):
         raise DamagedImageError(
             DamageReason.TRUNCATED, f"the header promises {stated} bytes, {len(data)} are there"
         )
-    if stated < len(data):
-        raise DamagedImageError(
-            DamageReason.TRAILING_DATA, f"{len(data) - stated} bytes after the RIFF container"
-        )
+    return stated
 
 
 def _read_chunk(data: bytes, position: int) -> tuple[bytes, memoryview]:

@@ -8,15 +8,18 @@ from __future__ import annotations
 
 import math
 import re
+import unicodedata
 from decimal import Decimal
 
 from wan_pipeline.prompts.errors import RuleViolation
 
-__all__ = ["is_missing", "parse_boolean", "parse_integer", "parse_text"]
+__all__ = ["is_blank", "is_missing", "is_not_given", "parse_boolean", "parse_integer", "parse_text"]
 
 _INTEGER = re.compile(r"([+-]?)0*([0-9]{1,18})(?:\.0*)?")
 #: What spreadsheets and data frames write for "no value" in a column of numbers.
 _MISSING_WORDS = frozenset({"", "nan", "na", "n/a", "<na>", "nat", "none", "null"})
+#: Control and format characters (U+200B, U+FEFF, direction marks) by their Unicode category.
+_INVISIBLE = frozenset({"Cc", "Cf"})
 _BOOLEANS = {
     **dict.fromkeys(("true", "yes", "1", "1.0"), True),
     **dict.fromkeys(("false", "no", "0", "0.0"), False),
@@ -28,6 +31,16 @@ def is_missing(value: object) -> bool:
     if isinstance(value, str):
         return not value.strip()
     return value is None or (isinstance(value, float | Decimal) and math.isnan(value))
+
+
+def is_not_given(value: object) -> bool:
+    """Whether a cell of any column but the texts is empty, in any tool's word for it."""
+    return is_missing(value) or (isinstance(value, str) and value.strip().lower() in _MISSING_WORDS)
+
+
+def is_blank(text: str) -> bool:
+    """Whether nothing in `text` can be seen: white space and characters without a width only."""
+    return all(each.isspace() or unicodedata.category(each) in _INVISIBLE for each in text)
 
 
 def parse_text(value: object, *, name: str, limit: int, truncate: bool = False) -> str | None:
@@ -78,7 +91,7 @@ def parse_integer(value: object, *, name: str, low: int, high: int) -> int | Non
     Raises:
         RuleViolation: not a whole number, or out of range.
     """
-    if is_missing(value) or (isinstance(value, str) and value.strip().lower() in _MISSING_WORDS):
+    if is_not_given(value):
         return None
     rule = f"{name} is a whole number from {low} to {high}"
     number = _whole_number(value)
@@ -111,7 +124,7 @@ def parse_boolean(value: object, *, name: str) -> bool | None:
     if isinstance(value, bool):
         return value
     word = value.strip().lower() if isinstance(value, str) else str(value)
-    if is_missing(value) or (isinstance(value, str) and word in _MISSING_WORDS):
+    if is_not_given(value):
         return None
     if isinstance(value, str | int | float) and word in _BOOLEANS:
         return _BOOLEANS[word]

@@ -9,7 +9,7 @@ from wan_pipeline.prompts.chunk import CHUNK_CHARACTERS, CHUNK_ROWS, Chunk, brok
 from wan_pipeline.prompts.columns import known_name, missing_prompt_column
 from wan_pipeline.prompts.errors import RuleViolation
 from wan_pipeline.prompts.prompt import RawRow
-from wan_pipeline.prompts.text_source import is_clean, open_lines
+from wan_pipeline.prompts.text_source import LongLine, is_clean, open_lines
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -36,7 +36,7 @@ def read_jsonl(file: Path, *, gzipped: bool) -> Iterator[Chunk]:
     found: dict[str, None] = {}
     with open_lines(file, gzipped=gzipped) as lines:
         for row, line in enumerate((line for line in lines if line.strip()), start=1):
-            text = line.strip()
+            text = line if isinstance(line, LongLine) else line.strip()
             size += len(text)
             try:
                 parsed = _parse(text, row)
@@ -57,6 +57,8 @@ def read_jsonl(file: Path, *, gzipped: bool) -> Iterator[Chunk]:
 
 
 def _parse(text: str, row: int) -> RawRow:
+    if isinstance(text, LongLine):
+        raise RuleViolation(text.rule, "shorten its values, or remove the row")
     if not is_clean(text):
         raise RuleViolation(
             "a line is valid text in the encoding of its file", "save the file as UTF-8"

@@ -16,8 +16,12 @@ from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from wan_pipeline.prompts.errors import BrokenQuotingError, RuleViolation
-from wan_pipeline.prompts.text_source import MAX_LINE, is_clean
+from wan_pipeline.prompts.errors import (
+    BrokenQuotingError,
+    RuleViolation,
+    UnreadablePromptFileError,
+)
+from wan_pipeline.prompts.text_source import MAX_LINE, LongLine, is_clean
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -70,6 +74,10 @@ class RecordReader:
         """Yield the records; blank lines and rows of empty cells are passed over."""
         width = len(self.header)
         while (line := self._next_line()) is not None:
+            if isinstance(line, LongLine):
+                self._row += 1
+                yield self._too_long(line)
+                continue
             if not line.strip(" \t\r\n" + self._delimiter):
                 continue
             self._row += 1
@@ -89,6 +97,8 @@ class RecordReader:
 
     def _read_header(self) -> list[str]:
         while (line := self._next_line()) is not None:
+            if isinstance(line, LongLine):
+                raise self._endless(line)
             if line.strip():
                 try:
                     return self._quoted(line)[1]
@@ -120,6 +130,20 @@ class RecordReader:
             return Record(text)
         quoted = ('"' + field.replace('"', '""') + '"' for field in fields[:width])
         return Record(self._delimiter.join(quoted))
+
+    def _too_long(self, line: LongLine) -> Record:
+        """The row alone, where no quote of its line can be open beyond its end."""
+        if not line.balanced:
+            raise self._endless(line)
+        return Record(line, RuleViolation(line.rule, "shorten its cells, or remove the row"))
+
+    def _endless(self, line: LongLine) -> UnreadablePromptFileError:
+        where = f"data row {self._row}" if self._row else "the header"
+        return UnreadablePromptFileError(
+            self._file,
+            f"{where}: {line.rule}, and where the row ends cannot be told",
+            "Shorten that row or remove it",
+        )
 
     def _too_many(self, count: int) -> RuleViolation:
         separator = "tab" if self._delimiter == "\t" else "comma"
@@ -161,6 +185,8 @@ class RecordReader:
             line = self._next_line()
             if line is None:
                 break
+            if isinstance(line, LongLine):
+                raise self._endless(line)
             lines.append(line)
             size += len(line)
             if '"' not in line:

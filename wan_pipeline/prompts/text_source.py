@@ -11,7 +11,7 @@ import gzip
 import io
 import zlib
 from contextlib import contextmanager
-from typing import IO, TYPE_CHECKING, cast
+from typing import IO, TYPE_CHECKING, Self, cast
 
 from wan_pipeline.prompts.errors import EmptyPromptFileError, UnreadablePromptFileError
 from wan_pipeline.prompts.sets import WILDCARDS
@@ -20,10 +20,11 @@ if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
     from pathlib import Path
 
-__all__ = ["MAX_LINE", "is_clean", "open_lines", "read_bounded"]
+__all__ = ["MAX_LINE", "LongLine", "is_clean", "open_lines", "read_bounded"]
 
 #: Most characters of one line, and of one row with line breaks in it.
 MAX_LINE = 1_000_000
+_MOST_PASSED_OVER = 64  # times as much of one line; what is longer is no table
 
 # UTF-32 before UTF-16: the little-endian BOM of the one begins with that of the other.
 _BOMS = (
@@ -35,15 +36,39 @@ _BOMS = (
 )
 
 
+class LongLine(str):
+    """The beginning of a line of more than `MAX_LINE` characters; the rest was passed over.
+
+    Attributes:
+        number: of the line in its file, from 1.
+        balanced: whether all its double quotes, of the rest as well, can be pairs.
+    """
+
+    __slots__ = ("balanced", "number")
+
+    def __new__(cls, start: str, *, number: int, balanced: bool) -> Self:
+        """As a string it is `start`."""
+        line = super().__new__(cls, start)
+        line.number = number
+        line.balanced = balanced
+        return line
+
+    @property
+    def rule(self) -> str:
+        """The rule that it breaks, and where."""
+        return f"a line has at most {MAX_LINE} characters; line {self.number} has more"
+
+
 @contextmanager
 def open_lines(file: Path, *, gzipped: bool) -> Generator[Iterator[str]]:
     """Open `file` as an iterator of lines, each with its own line end (LF, CRLF or CR).
 
-    UTF-8 with or without a byte order mark; UTF-16 and UTF-32 with one.
+    UTF-8 with or without a byte order mark; UTF-16 and UTF-32 with one. A line over `MAX_LINE`
+    comes as a `LongLine`.
 
     Raises:
         EmptyPromptFileError: nothing but white space in it, not even a header.
-        UnreadablePromptFileError: missing, forbidden, a damaged gzip, a line over `MAX_LINE`.
+        UnreadablePromptFileError: missing, forbidden, a damaged gzip, a line without an end.
     """
     try:
         with _open_bytes(file, gzipped=gzipped) as stream:
@@ -117,22 +142,32 @@ def _encoding(start: bytes) -> str:
 
 
 def _lines(text: IO[str], file: Path) -> Iterator[str]:
-    empty = True
+    empty, number = True, 0
     while line := text.readline(MAX_LINE + 1):
-        if len(line) > MAX_LINE:
-            raise UnreadablePromptFileError(
-                file,
-                f"has a line of more than {MAX_LINE} characters",
-                "Check that it is a table with one prompt per row",
-            )
+        number += 1
         empty = empty and not line.strip()
-        yield line
+        yield line if len(line) <= MAX_LINE else _passed_over(line, text, file, number)
     if empty:
         raise EmptyPromptFileError(
             file,
             "the file is empty",
             'Write a header with a "prompt" column and one row per prompt',
         )
+
+
+def _passed_over(start: str, text: IO[str], file: Path, number: int) -> LongLine:
+    """Read a line that is too long to its end, keeping no more than its beginning."""
+    part, quotes = start, start.count('"')
+    for _ in range(_MOST_PASSED_OVER):
+        if not part or part.endswith(("\n", "\r")):
+            return LongLine(start, number=number, balanced=quotes % 2 == 0)
+        part = text.readline(MAX_LINE + 1)
+        quotes += part.count('"')
+    raise UnreadablePromptFileError(
+        file,
+        f"line {number} has more than {MAX_LINE * _MOST_PASSED_OVER} characters",
+        "Check that it is a table with one prompt per row",
+    )
 
 
 def _unreadable(file: Path, error: OSError) -> UnreadablePromptFileError:

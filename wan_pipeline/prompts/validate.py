@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, TypeVar
 
 from wan_pipeline.prompts.errors import RuleViolation
 from wan_pipeline.prompts.fields import (
+    is_blank,
     is_missing,
+    is_not_given,
     parse_boolean,
     parse_integer,
     parse_text,
@@ -159,7 +161,7 @@ class _Checker:
 
 def _prompt(value: object, *, truncate: bool) -> str:
     text = parse_text(value, name="prompt", limit=MAX_PROMPT, truncate=truncate)
-    if text is None or not text.strip():
+    if text is None or is_blank(text):
         raise RuleViolation("prompt is not empty", "describe the image, or remove the row")
     return text
 
@@ -185,7 +187,7 @@ def _prompt_id(value: object) -> str | None:
 
 
 def _size(value: object) -> str | None:
-    if is_missing(value):
+    if is_not_given(value):
         return None
     if not isinstance(value, str):
         raise RuleViolation("size is text", 'write it as text, for example "1280*1280"')

@@ -223,8 +223,40 @@ def test_missing_file(tmp_path: Path) -> None:
 
 def test_endless_line(tmp_path: Path) -> None:
     """A file that is no table does not fill the memory."""
-    with pytest.raises(UnreadablePromptFileError, match="line of more than"):
-        build_text(tmp_path, "prompt\n" + "x" * 1_000_002)
+    with pytest.raises(UnreadablePromptFileError, match="line 2 has more than 64000000 char"):
+        build_text(tmp_path, "prompt\n" + "x" * 65_000_065)
+
+
+@pytest.mark.parametrize("name", ["set.csv", "set.tsv", "set.jsonl"])
+def test_a_row_that_is_too_long_is_rejected_alone(tmp_path: Path, name: str) -> None:
+    """With its row and line; the rows around it are prompts."""
+    long = "x" * 1_000_050
+    text = f"prompt\na kite\n{long}\na boat\n"
+    if name.endswith("jsonl"):
+        text = "".join(json.dumps({"prompt": each}) + "\n" for each in ("a kite", long, "a boat"))
+    built = build_text(tmp_path, text, name=name)
+    assert [each["prompt"] for each in built.prompts] == ["a kite", "a boat"]
+    (rejected,) = built.rejects
+    line = 2 if name.endswith("jsonl") else 3
+    assert (rejected["row"], rejected["column"]) == (2, None)
+    assert rejected["rule"] == f"a line has at most 1000000 characters; line {line} has more"
+    assert len(rejected["value"]) <= 200
+
+
+@pytest.mark.parametrize(
+    ("text", "where"),
+    [
+        ('prompt,note\na kite,\n"open {long}\nhere",b\n', "data row 2: .* line 3 has more"),
+        ('prompt,note\n"a kite\n{long}\n",b\n', "data row 1: .* line 3 has more"),
+        ("prompt,{long}\na,b\n", "the header: .* line 1 has more"),
+    ],
+)
+def test_a_line_that_is_too_long_inside_a_row_names_the_row(
+    tmp_path: Path, text: str, where: str
+) -> None:
+    """Its quote may be closed in what was passed over, so nobody can tell where the row ends."""
+    with pytest.raises(UnreadablePromptFileError, match=where):
+        build_text(tmp_path, text.format(long="x" * 1_000_050))
 
 
 def test_tsv_with_bare_quotes(tmp_path: Path) -> None:

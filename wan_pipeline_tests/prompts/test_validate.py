@@ -42,7 +42,7 @@ def test_defaults() -> None:
 
 
 @pytest.mark.parametrize("missing", [None, "", "  ", math.nan, "NaN", "null", "<NA>", "None"])
-@pytest.mark.parametrize("column", ["n", "seed", "replicas", "prompt_extend", "watermark"])
+@pytest.mark.parametrize("column", ["size", "n", "seed", "replicas", "prompt_extend", "watermark"])
 def test_missing_values_are_defaults(column: str, missing: Any) -> None:
     """Whatever data frames write for "no value" is the default."""
     assert accept(**{column: missing}) == accept()
@@ -123,6 +123,13 @@ def test_not_a_boolean(value: Any) -> None:
 def test_prompts_are_kept_as_written(text: str) -> None:
     """A prompt of 1 to 2000 characters is not touched, not even its white space."""
     assert accept(prompt=text).prompt == text
+
+
+@pytest.mark.parametrize("value", ["\u200b", "\ufeff", " \u200b\u2060\t\ufeff", "\u200d\u200f"])
+def test_prompts_in_which_nothing_can_be_seen_are_empty(value: str) -> None:
+    """They would be paid for; what joins letters is fine between them."""
+    assert reject(prompt=value)[0].rule == "prompt is not empty"
+    assert accept(prompt=f"a{value}b").prompt == f"a{value}b"
 
 
 @pytest.mark.parametrize("value", [None, "", "   ", "\n\t", "\u3000", math.nan])

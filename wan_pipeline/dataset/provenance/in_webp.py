@@ -8,7 +8,7 @@ from __future__ import annotations
 import struct
 
 from wan_pipeline.dataset.provenance.slot import Slot
-from wan_pipeline.dataset.webp import inspect_webp, webp_chunks
+from wan_pipeline.dataset.webp import inspect_webp, riff_length, webp_chunks
 
 __all__ = ["MAX_PACKET", "embed", "find", "has_manifest"]
 
@@ -31,7 +31,12 @@ def find(data: bytes) -> Slot | None:
 
 
 def embed(data: bytes, packet: bytes, slot: Slot | None) -> bytes:
-    """The file with `packet` in the place of `slot`, or behind image and EXIF."""
+    """The file with `packet` in the place of `slot`, or behind image and EXIF.
+
+    Bytes behind the container stay behind it.
+    """
+    stop = riff_length(data)
+    data, behind = data[:stop], data[stop:]
     if slot:
         start, end = slot.start, slot.end
     else:
@@ -46,7 +51,7 @@ def embed(data: bytes, packet: bytes, slot: Slot | None) -> bytes:
     if kind == b"VP8X":
         rest = rest[len(_chunk(kind, header)) :]
     payload = b"WEBP" + _chunk(b"VP8X", flagged) + rest
-    return b"RIFF" + struct.pack("<I", len(payload)) + payload
+    return b"RIFF" + struct.pack("<I", len(payload)) + payload + behind
 
 
 def has_manifest(data: bytes) -> bool:

@@ -241,6 +241,13 @@ def test_a_damaged_webp_packet_is_kept_behind_ours() -> None:
     assert marked.index(MARK.release.encode()) < marked.index(b"no XML")
 
 
+@pytest.mark.parametrize("container", ["png", "jpeg baseline", "webp lossy"])
+def test_bytes_behind_the_end_stay_behind_it(container: str) -> None:
+    """They are no part of the picture, and none of the packet."""
+    behind = b"\nserved by cache 7"
+    assert mark(WHOLE[container] + behind, MARK) == mark(WHOLE[container], MARK) + behind
+
+
 @pytest.mark.parametrize(
     "signed",
     [
