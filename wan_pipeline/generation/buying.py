@@ -74,7 +74,7 @@ class Buying:
     async def buy_one(self, request: GenerationRequest) -> None:
         """Start buying; the first ones go alone, until one proves that we are understood."""
         await self._enter()
-        if self._stop:
+        if self._stop or not self._submitter.form.allows_creates():
             self._ends.is_left(request)
             return
         if self._bought_meanwhile(request):
@@ -83,7 +83,7 @@ class Buying:
         buying = self._group.create_task(self._submit(request))
         self._under_way.add(buying)
         buying.add_done_callback(self._under_way.discard)
-        if not self._submitter.understood:
+        if not self._submitter.form.understood:
             await asyncio.wait([buying])
 
     async def settled(self) -> None:
