@@ -78,6 +78,14 @@ class BodyForm:
             return True
         return False
 
+    def goes_alone(self, n: int) -> bool:
+        """Whether a create of n images might bring more than asked for, by all that is known."""
+        if self._verdicts[self.current] is not Verdict.PROVEN:
+            self._look()
+        if self._verdicts[self.current] is Verdict.PROVEN:
+            return False
+        return n < API_DEFAULT_N or self._is_misunderstood(self.current)
+
     def accepted(self, form: RequestForm) -> None:
         """The form of an accepted create is the batch's; only its finished task proves it."""
         self._count(form)

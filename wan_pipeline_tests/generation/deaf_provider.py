@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import json
 from dataclasses import dataclass, field
@@ -15,8 +16,6 @@ from wan_pipeline_tests.generation.batch_fixture import PRICE
 from wan_pipeline_tests.wan.scripted_server import reply
 
 if TYPE_CHECKING:
-    import asyncio
-
     from wan_pipeline_tests.wan.scripted_server import Asked
 
 __all__ = ["DeafProvider"]
@@ -35,7 +34,8 @@ class DeafProvider:
         fails: tasks with one of these words in their prompt fail, for nothing.
         sent: the form of every create, refused ones too.
         prompts: of the tasks, in their order.
-        most_running: tasks that ran at once.
+        beside: how many other tasks ran when each was made.
+        polls: of tasks that do not end.
     """
 
     deaf: set[RequestForm] = field(default_factory=set["RequestForm"])
@@ -45,7 +45,8 @@ class DeafProvider:
     sent: list[RequestForm] = field(default_factory=list["RequestForm"])
     prompts: list[str] = field(default_factory=list[str])
     bill: Decimal = Decimal(0)
-    most_running: int = 0
+    beside: list[int] = field(default_factory=list[int])
+    polls: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(0))
     _made: list[int] = field(default_factory=list[int])
     _ended: set[int] = field(default_factory=set[int])
 
@@ -68,6 +69,7 @@ class DeafProvider:
         self.sent.append(form)
         if form in self.refuses:
             return reply(422, b'{"error": "this is not the input that was expected"}')
+        self.beside.append(len(self._made) - len(self._ended))
         self.prompts.append(content["input"]["prompt"])
         made = NO_N if form in self.deaf else content["parameters"]["n"]
         self._made.append(made)
@@ -75,12 +77,12 @@ class DeafProvider:
         if any(word in self.prompts[number] for word in self.fails):
             self._made[number] = 0
         self.bill += self._made[number] * PRICE
-        self.most_running = max(self.most_running, len(self._made) - len(self._ended))
         answer = {"id": f"task-{number}", "status": "in_progress"}
         return reply(200, json.dumps(answer).encode())
 
     def _poll(self, number: int, url: str) -> dict[str, Any]:
         if any(word in self.prompts[number] for word in self.holds):
+            self.polls.release()
             return {"id": f"task-{number}", "status": "in_progress"}
         self._ended.add(number)
         made = self._made[number]
