@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 __all__ = ["EMULATOR_KEY", "DataLayout", "Settings"]
 
 MIN_PATIENCE_S = 60.0
+MIN_PROOF_PATIENCE_S = 15.0
 EMULATOR_KEY = "emulator-needs-no-secret"
 
 
@@ -89,6 +90,8 @@ class Settings(Variables):
             result_lifetime_s=profile.result_lifetime_s / speed,
             task_patience_s=self.task_patience_s
             or max(profile.task_patience_s / speed, MIN_PATIENCE_S),
+            proof_patience_s=self.proof_patience_s
+            or max(profile.proof_patience_s / speed, MIN_PROOF_PATIENCE_S),
             breaker_pause_s=profile.breaker_pause_s / speed
             if self.breaker_pause_s is None
             else self.breaker_pause_s,

@@ -141,6 +141,11 @@ class Variables(BaseSettings):
         default=None,
         description="Seconds that one run waits for one task before the next run goes on.",
     )
+    proof_patience_s: Seconds | None = Field(
+        default=None,
+        description="Seconds that creates wait for the first task of a request form that no task"
+        " has proven yet; the emulator's is scaled by its speed-up.",
+    )
     create_timeout_s: Seconds = Field(
         default=60.0,
         description="Seconds to wait for the answer to a create; after that it is unknown.",

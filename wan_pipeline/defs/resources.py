@@ -301,6 +301,7 @@ def _terms(settings: Settings, *, base_url: str, prompt_set: str) -> Terms:
         price_usd=account.price_usd,
         result_lifetime_s=account.result_lifetime_s,
         task_patience_s=account.task_patience_s,
+        proof_patience_s=account.proof_patience_s,
         code_version=__version__,
         prompt_set=prompt_set,
         caps=settings.caps,

@@ -79,6 +79,7 @@ class _Batch:
             stop=course.stop,
             window=self._window,
             breaker=self._submitter.breaker,
+            form=self._submitter.form,
         )
 
     async def run(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from wan_pipeline.generation.files import restore_found
 from wan_pipeline.generation.outcomes import Submitted
+from wan_pipeline.generation.proving import Proving
 from wan_pipeline.generation.submit import NotBought
 from wan_pipeline.ledger.errors import TransitionError
 from wan_pipeline.ledger.states import PurchaseState
@@ -54,6 +55,11 @@ class Buying:
         self._group = group
         self._window = window
         self._submitter = submitter
+        self._proving = Proving(
+            submitter.form,
+            clock=course.ports.clock,
+            patience_s=course.terms.proof_patience_s,
+        )
         self._taking_up = taking_up
         self._ends = ends
         self._place_taken = False  # at the provider, for the next request
@@ -72,9 +78,13 @@ class Buying:
         await self.settled()
 
     async def buy_one(self, request: GenerationRequest) -> None:
-        """Start buying; the first ones go alone, until one proves that we are understood."""
-        await self._enter()
-        if self._stop:
+        """Start buying; the first ones go alone, until one proves that we are understood.
+
+        Accepted is enough for the layout of the body; that what is in it is read, too, is proven by
+        a finished task, see `forms`.
+        """
+        await self._enter(request)
+        if self._stop or not self._submitter.form.allows_creates():
             self._ends.is_left(request)
             return
         if self._bought_meanwhile(request):
@@ -83,7 +93,7 @@ class Buying:
         buying = self._group.create_task(self._submit(request))
         self._under_way.add(buying)
         buying.add_done_callback(self._under_way.discard)
-        if not self._submitter.understood:
+        if not self._submitter.form.understood:
             await asyncio.wait([buying])
 
     async def settled(self) -> None:
@@ -118,10 +128,14 @@ class Buying:
             else:
                 self._settle_or_await(purchase, request, lost=is_lost)
 
-    async def _enter(self) -> None:
+    async def _enter(self, request: GenerationRequest) -> None:
         """Take a place at the provider, unless one is taken already or there is no use in it."""
+        alone = self._proving.waits_for_proof(request.n)
+        if self._place_taken and alone():  # it may be one among others
+            self._place_taken = False
+            await self._window.leave()
         if not self._stop and not self._place_taken:
-            self._place_taken = await self._window.enter()
+            self._place_taken = await self._window.enter(alone=alone)
 
     def _bought_meanwhile(self, request: GenerationRequest) -> bool:
         """Whether another run was faster while we waited; then the place is the next request's."""

@@ -10,12 +10,13 @@ from wan_pipeline.generation.pacing import Pacer
 from wan_pipeline.generation.polling import PollSchedule
 from wan_pipeline.ledger.account import AccountLimits
 from wan_pipeline.wan.answers import ApiError, ErrorKind, TaskAnswer, TaskMissing, TaskState
-from wan_pipeline.wan.errors import AccountStopError, PollError, StopReason
+from wan_pipeline.wan.errors import AccountStopError, PollError
 
 if TYPE_CHECKING:
     from decimal import Decimal
 
     from wan_pipeline.generation.breaker import Breaker
+    from wan_pipeline.generation.forms import BodyForm
     from wan_pipeline.generation.outcomes import Submitted
     from wan_pipeline.generation.pacing import Window
     from wan_pipeline.generation.progress import Tally
@@ -43,6 +44,7 @@ class Collector:
         stop: Stop,
         window: Window,
         breaker: Breaker,
+        form: BodyForm,
     ) -> None:
         self._ports = ports
         self._terms = terms
@@ -50,6 +52,7 @@ class Collector:
         self._stop = stop
         self._window = window
         self._breaker = breaker
+        self._form = form
         self._schedule = PollSchedule()
         self._pacer = Pacer(
             AccountLimits(ports.ledger, ports.owner, now=ports.clock.pace_now),
@@ -69,6 +72,8 @@ class Collector:
         self._tally.in_flight += 1
         try:
             answer = await self._ended(submitted)
+            if answer is not None:  # before its place is free for a create in the same form
+                await self._form.ended(submitted, answer)
         finally:
             self._tally.in_flight -= 1
             await self._window.leave()
@@ -198,12 +203,6 @@ class Collector:
             self._tally.cost_usd += cost
         if len(answer.images) < submitted.n:
             self._tally.problems["fewer images than asked for"] += 1
-        if len(answer.images) > submitted.n:
-            self._stop.set(
-                StopReason.BODY_NOT_UNDERSTOOD,
-                f"task {submitted.task_id} brought {len(answer.images)} images, {submitted.n} were"
-                " asked for",
-            )
 
     def _cost(self, answer: TaskAnswer, price_usd: Decimal) -> tuple[Decimal, str]:
         """The reported cost, else the intent's price for each image received."""

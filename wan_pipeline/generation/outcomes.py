@@ -60,6 +60,7 @@ class Submitted:
         task_id: the provider's task.
         submitted_at: when the create was accepted.
         deadline_at: when the task's record and results die.
+        form: layout of its body; None where an older version did not write it down.
         task: the create's answer, if it was this batch's.
         ours: whether this batch bought it.
         trips: how often the batch's circuit had been opened before the create.
@@ -71,6 +72,7 @@ class Submitted:
     task_id: str
     submitted_at: datetime
     deadline_at: datetime
+    form: RequestForm | None
     task: TaskAnswer | None = None
     ours: bool = True
     trips: int = 0
@@ -113,6 +115,7 @@ class Outcomes:
                 await self._breaker.unreached(reason)
             case CreateDoubtful(reason=reason, answer=answer):
                 await ledger.unknown(key, owner, reason, answer=answer)
+                self._form.doubted(sent.form)
                 await self._breaker.doubted(reason, sent.turn)
             case CreateRefused():
                 await self._refused(sent, outcome, other_follows=other_follows)
@@ -123,7 +126,7 @@ class Outcomes:
             sent.key, task.task_id, ports=self._ports, terms=self._terms, stop=self._stop
         )
         await self._breaker.accepted(sent.turn)
-        await self._form.accepted(sent.form)
+        self._form.accepted(sent.form)
         if deadline is None:
             return None
         return Submitted(
@@ -133,6 +136,7 @@ class Outcomes:
             task_id=task.task_id,
             submitted_at=self._ports.clock.now(),
             deadline_at=deadline,
+            form=sent.form,
             task=task,
             trips=sent.turn.trips,
         )

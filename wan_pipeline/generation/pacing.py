@@ -25,6 +25,10 @@ BLOCK_S = 0.05  # moments closer together than this are fetched from the databas
 ROOM_EVERY_S = 0.25  # room that another process gives back is found after so long
 
 
+def _never() -> bool:
+    return False
+
+
 class Pacer:
     """Waits for moments at an even distance under one limit of the account.
 
@@ -133,13 +137,19 @@ class Window:
         """Places that this batch holds."""
         return len(self._held)
 
-    async def enter(self) -> bool:
-        """Wait until there is room for a new task; False when the batch stops first."""
+    async def enter(self, *, alone: Callable[[], bool] = _never) -> bool:
+        """Wait until there is room for a new task; False when the batch stops first.
+
+        Args:
+            alone: whether there is room only when nothing of the account is at the provider;
+                asked again and again.
+        """
         number: int | None = None
         try:
             while not self._stop:
                 self._left.clear()
-                ticket = await self._account.take_ticket(number, size=self.size)
+                size = 1 if alone() else self.size
+                ticket = await self._account.take_ticket(number, size=size)
                 number = ticket.number
                 if ticket.granted:
                     self._held.append(number)

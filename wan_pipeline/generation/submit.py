@@ -48,7 +48,12 @@ class NotBought(Enum):
 
 
 class Submitter:
-    """Sends creates, one POST per intent."""
+    """Sends creates, one POST per intent.
+
+    Attributes:
+        breaker: counts bad answers.
+        form: layout of the bodies.
+    """
 
     def __init__(self, ports: Ports, terms: Terms, *, tally: Tally, stop: Stop) -> None:
         self._ports = ports
@@ -66,15 +71,10 @@ class Submitter:
         self.breaker = Breaker(
             pacer, self._circuit, terms, tally=tally, stop=stop, clock=ports.clock
         )
-        self._form = BodyForm(ports.ledger, terms)
-        self._outcomes = Outcomes(ports, terms, breaker=self.breaker, form=self._form, stop=stop)
+        self.form = BodyForm(ports.ledger, terms, stop)
+        self._outcomes = Outcomes(ports, terms, breaker=self.breaker, form=self.form, stop=stop)
         self._sending: set[asyncio.Task[Submitted | Purchase | NotBought]] = set()
         self._committed: set[asyncio.Task[Any]] = set()  # between their intent and its outcome
-
-    @property
-    def understood(self) -> bool:
-        """Whether a create of this batch was accepted."""
-        return self._form.understood
 
     async def submit(self, request: GenerationRequest) -> Submitted | Purchase | NotBought:
         """Buy a request, unless somebody did.
@@ -107,7 +107,7 @@ class Submitter:
             await asyncio.wait(set(self._sending))
 
     async def _submit(self, request: GenerationRequest) -> Submitted | Purchase | NotBought:
-        form, is_first = self._form.current, True
+        form, is_first = self.form.current, True
         while not self._stop:
             async with self._circuit.turn() as turn:
                 if turn is None:
@@ -121,7 +121,8 @@ class Submitter:
                     outcome = await self._create(request, standing, form, turn)
                     if outcome is None:
                         continue
-                    other = self._form.other(form, outcome) if is_first else None
+                    outcome = self.form.read(form, outcome)
+                    other = self.form.other(form, outcome) if is_first else None
                     sent = Sent(
                         key=standing, n=request.n, price_usd=self._price(), form=form, turn=turn
                     )

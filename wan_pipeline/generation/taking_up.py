@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from wan_pipeline.generation.files import reopen_broken
+from wan_pipeline.generation.form_memory import form_named
 from wan_pipeline.generation.outcomes import Submitted
 from wan_pipeline.generation.rescue import adopt_rescued
 from wan_pipeline.ledger.states import PurchaseState
@@ -111,5 +112,6 @@ def _resumed(purchase: Purchase) -> Submitted:
         task_id=purchase.task_id,
         submitted_at=purchase.submitted_at,
         deadline_at=purchase.deadline_at,
+        form=form_named(purchase.form),
         ours=False,
     )

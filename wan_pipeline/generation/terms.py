@@ -40,6 +40,8 @@ class Terms:
         price_usd: per image; None for a batch that only takes up what is paid for.
         result_lifetime_s: seconds until results die.
         task_patience_s: seconds that a run waits for one task.
+        proof_patience_s: seconds that creates wait for the first task of a form of the body that
+            no task has proven yet.
         code_version: kept with every purchase.
         prompt_set: who buys; the name of the series when it is a reproduction.
         reproduction: buy each request once more to compare, as `ledger.series` tells; what the
@@ -71,6 +73,7 @@ class Terms:
     code_version: str
     prompt_set: str
     reproduction: bool = False
+    proof_patience_s: float = 300.0
     unknown_in_a_row: int = 3
     refused_in_a_row: int = 10
     unsent_in_a_row: int = 6

@@ -32,7 +32,7 @@ info = sa.Table(
     metadata,
     sa.Column("key", sa.Text, primary_key=True),
     sa.Column("value", AnyText, nullable=False),
-    comment="schema version; the ledger's id; the request form that each base URL understood",
+    comment="schema version; the ledger's id; how each base URL understood the request forms",
 )
 
 owners = sa.Table(

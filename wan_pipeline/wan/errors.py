@@ -60,8 +60,10 @@ _REMEDIES = {
     StopReason.FORBIDDEN: "check the account's balance and its permission for the model, then run"
     " again",
     StopReason.MISSING_MODEL: "check WAN_BASE_URL and that the account may use the model",
-    StopReason.BODY_NOT_UNDERSTOOD: "the provider gave more images than asked for; set"
-    " WAN_REQUEST_FORM to the form it understands (flat or wrapped) before the next run",
+    StopReason.BODY_NOT_UNDERSTOOD: "the provider takes the body and does not do what it says."
+    " With WAN_REQUEST_FORM=auto the next run tries the other form, unless that is known to be"
+    " misunderstood too; with flat or wrapped it tries that one again, for when the provider has"
+    " been repaired",
     StopReason.UNKNOWN_CREATES: "look at the provider's console for tasks that the ledger does not"
     " know (`wan status` lists them) before you run again",
     StopReason.REFUSALS: "the provider refuses everything: check the account, WAN_BASE_URL and"

@@ -65,6 +65,8 @@ class Profile:
         price_source: where the price comes from and of which date.
         result_lifetime_s: seconds until result URLs and task records die.
         task_patience_s: seconds that one run waits for one task before it leaves it to the next.
+        proof_patience_s: seconds that creates wait for the first task of a form of the body that
+            no task has proven yet; most tasks take one or two minutes.
         breaker_pause_s: seconds that creates pause when too many of them, or of the tasks, fail.
     """
 
@@ -79,6 +81,7 @@ class Profile:
     price_source: str = "not published"
     result_lifetime_s: float = 24 * 3600.0
     task_patience_s: float = 1800.0
+    proof_patience_s: float = 300.0
     breaker_pause_s: float = 30.0
 
 

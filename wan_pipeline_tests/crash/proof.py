@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["Proof", "examine"]
 
 Task = dict[str, Any]
+RESCUE_LOCK = ".rescue.lock"  # stays: were it removed, two processes could each hold one
 OPEN = (PurchaseState.UNKNOWN, PurchaseState.INTENT, PurchaseState.SUBMITTED)
 
 
@@ -189,7 +190,7 @@ def _history(purchases: Sequence[Purchase], events: Iterable[Any]) -> Iterator[s
 
 def _leftovers(data: Path) -> Iterator[str]:
     for path in data.rglob("*"):
-        if path.name.startswith((TEMP_PREFIX, ".")):
+        if path.name.startswith((TEMP_PREFIX, ".")) and path.name != RESCUE_LOCK:
             yield f"left behind: {path.relative_to(data)}"
         if path.parent.name == "rescue":
             yield f"left behind, although nothing is at work: {path.relative_to(data)}"

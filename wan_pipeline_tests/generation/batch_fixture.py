@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from wan_pipeline.dataset.keeper import ImageKeeper
 from wan_pipeline.dataset.store import ImageStore
 from wan_pipeline.generation.batch import recover, run_batch
+from wan_pipeline.generation.form_memory import FormMemory, Verdict
 from wan_pipeline.generation.rescue import RescueFile
 from wan_pipeline.generation.terms import Clock, Ports, Terms
 from wan_pipeline.ledger.ledger import Ledger
@@ -165,6 +166,11 @@ class Workbench:
                 spent=ledger.spent(),
                 reserved=ledger.reserved(),
             )
+
+    async def prove_form(self, form: RequestForm = RequestForm.FLAT) -> None:
+        """As if an earlier run's task had proven it, so that no create waits for that."""
+        with self.ledger() as ledger:
+            await FormMemory(ledger, self.terms()).keep_verdict(form, Verdict.PROVEN)
 
     def ledger(self) -> Ledger:
         """The ledger; to be closed."""

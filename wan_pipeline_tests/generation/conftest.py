@@ -9,9 +9,11 @@ import pytest
 from wan_pipeline_tests.emulator_fixture import RunningEmulator
 from wan_pipeline_tests.generation.batch_fixture import Workbench
 from wan_pipeline_tests.generation.clocked import CountingLedger, FakeClock, Scene
+from wan_pipeline_tests.generation.deaf_provider import DeafProvider
+from wan_pipeline_tests.wan.scripted_server import scripted
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import AsyncIterator, Iterator
     from pathlib import Path
 
 
@@ -26,6 +28,19 @@ def emulator(tmp_path: Path) -> Iterator[RunningEmulator]:
 def bench(tmp_path: Path, emulator: RunningEmulator) -> Workbench:
     """An empty ledger and store, and a client of that emulator."""
     return Workbench(folder=tmp_path / "data", base_url=emulator.base_url)
+
+
+@pytest.fixture
+def deaf() -> DeafProvider:
+    """Understands everything until a test says otherwise."""
+    return DeafProvider()
+
+
+@pytest.fixture
+async def deaf_bench(tmp_path: Path, deaf: DeafProvider) -> AsyncIterator[Workbench]:
+    """An empty ledger and store, and a client of that provider."""
+    async with scripted(deaf) as server:
+        yield Workbench(folder=tmp_path, base_url=server.url)
 
 
 @pytest.fixture

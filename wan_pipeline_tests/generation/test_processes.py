@@ -173,6 +173,7 @@ def test_batch_goes_on_in_the_place_of_one_that_dies(
     emulator.set_plan(
         EmulatorPlan(speed_up=1000, latency=LatencyLaw(service_median_s=2500, service_sigma=0.01))
     )
+    asyncio.run(bench.prove_form())
     first = batches.start(4)
     wait_until(lambda: bench.books().states() == ["submitted"] * 4)
     second = batches.start(4)

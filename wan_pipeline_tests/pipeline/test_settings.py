@@ -46,10 +46,13 @@ def test_only_the_emulator_we_start_is_sped_up() -> None:
     assert ours.account().breaker_pause_s == 1.5
     assert Settings(breaker_pause_s=7).account().breaker_pause_s == 7
     assert Settings(breaker_pause_s=0).account().breaker_pause_s == 0
+    assert ours.account().proof_patience_s == 15
+    assert Settings(proof_patience_s=7).account().proof_patience_s == 7
     assert not theirs.starts_emulator
     assert theirs.account().limits == PROFILES[ProfileName.EMULATOR].limits
     assert theirs.account().result_lifetime_s == 24 * 3600
     assert theirs.account().breaker_pause_s == 30
+    assert theirs.account().proof_patience_s == 300
 
 
 @pytest.mark.parametrize(

@@ -59,8 +59,13 @@ def in_turn(*responses: bytes) -> Handler:
 async def scripted(handle: Handler) -> AsyncIterator[ScriptedServer]:
     """Serve until the block ends."""
     server = ScriptedServer(url="")
+    connections: set[asyncio.Task[None]] = set()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        connections.add(task)
+        task.add_done_callback(connections.discard)
         try:
             while (asked := await _read(reader)) is not None:
                 server.asked.append(asked)
@@ -73,12 +78,11 @@ async def scripted(handle: Handler) -> AsyncIterator[ScriptedServer]:
 
     listener = await asyncio.start_server(serve, "127.0.0.1", 0)
     server.url = f"http://127.0.0.1:{listener.sockets[0].getsockname()[1]}"
-    connections_before = asyncio.all_tasks()
     try:
         yield server
     finally:
         listener.close()
-        for task in asyncio.all_tasks() - connections_before:
+        for task in connections:
             task.cancel()
         await asyncio.sleep(0)
 
