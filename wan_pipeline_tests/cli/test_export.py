@@ -85,7 +85,9 @@ def test_what_was_exported_elsewhere_is_traced(released: Folder, tmp_path: Path)
         assert (found["kind"], found["found_by"]) == ("image", found_by)
         (image_id,) = found["image_ids"]
         assert image_id[:16] == file.stem.split("-")[1]
-        assert str(out / "imagefolder-marked") in found["what"]
+        assert "as exported to" in found["what"]
+        places = {each["export"] for story in found["requests"] for each in story["exports"]}
+        assert str(out / "imagefolder-marked") in places
     file.write_bytes(file.read_bytes().replace(b"AISystemUsed", b"AISystemUsee"))
     done = released.wan("trace", str(file), "--json")
     found = json.loads(done.stdout)

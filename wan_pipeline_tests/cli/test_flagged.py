@@ -35,6 +35,7 @@ def built(folder: Path, flagged: Mapping[str, int]) -> Built:
         stored=5,
         taken_up=0,
         pauses=(),
+        repairs=(),
         cost_usd=Decimal("0.15"),
         duration_s=1.0,
         flagged=flagged,

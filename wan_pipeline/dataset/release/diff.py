@@ -19,6 +19,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from wan_pipeline.dataset.release.errors import DamagedReleaseError
+from wan_pipeline.dataset.release.matching import KEY, PLACE, matched
 from wan_pipeline.dataset.release.tables import PURCHASES_FILE, RELEASE_IMAGES
 from wan_pipeline.prompts.request import REQUEST_COLUMNS
 
@@ -29,8 +30,6 @@ if TYPE_CHECKING:
 
 __all__ = ["ColumnChange", "DiffedRow", "ReleaseDiff", "diff_releases"]
 
-PLACE = ("prompt_set", "prompt_id", "replica", "image_index")
-KEY = (*PLACE, "request_id")
 EXAMPLES = 3
 
 
@@ -125,7 +124,7 @@ def diff_releases(before: Release, after: Release) -> ReleaseDiff:
     Raises:
         DamagedReleaseError: a table cannot be read, or has two rows for one image of a prompt.
     """
-    gone, came, both = _matched(_keyed(before, "row_before"), _keyed(after, "row_after"))
+    gone, came, both = matched(_keyed(before, "row_before"), _keyed(after, "row_after"))
     old, new = _values(before, "image_id"), _values(after, "image_id")
     same = pc.equal(old.take(both["row_before"]), new.take(both["row_after"]))
     pairs, anew = both.filter(same), both.filter(pc.invert(same))
@@ -171,36 +170,6 @@ def _keyed(release: Release, number: str) -> Any:
         )
     rows = pa.array(range(table.num_rows), pa.int64())
     return table.append_column(number, rows)
-
-
-def _matched(first: Any, second: Any) -> tuple[Any, Any, Any]:
-    """Rows that only the first has, that only the second has, and that both have.
-
-    The last have row numbers of both sides, and the first side's request as `former_request_id`.
-    """
-    order = [(name, "ascending") for name in KEY]
-    joined = first.join(second, keys=list(KEY), join_type="full outer").sort_by(order)
-    no_before, no_after = pc.is_null(joined["row_before"]), pc.is_null(joined["row_after"])
-    gone, came = joined.filter(no_after), joined.filter(no_before)
-    same = joined.filter(pc.invert(pc.or_(no_before, no_after)))
-    same = same.append_column("former_request_id", same["request_id"])
-    former = gone.rename_columns({"request_id": "former_request_id"})
-    changed = (
-        _only_ones(former)
-        .drop_columns("row_after")
-        .join(_only_ones(came).drop_columns("row_before"), keys=list(PLACE), join_type="inner")
-    )
-    gone = gone.filter(pc.invert(pc.is_in(gone["row_before"], changed["row_before"])))
-    came = came.filter(pc.invert(pc.is_in(came["row_after"], changed["row_after"])))
-    both = pa.concat_tables([same, changed.select(same.column_names)]).sort_by(order)
-    return gone, came, both
-
-
-def _only_ones(table: Any) -> Any:
-    """Rows that no other row shares its place with: prompts without ids may have several sizes."""
-    counted = table.group_by(list(PLACE)).aggregate([([], "count_all")])
-    alone = counted.filter(pc.equal(counted["count_all"], 1)).select(list(PLACE))
-    return table.join(alone, keys=list(PLACE), join_type="left semi")
 
 
 def _rows(table: Any, *, before: Any = None, after: Any = None) -> tuple[DiffedRow, ...]:
