@@ -42,13 +42,14 @@ const inRows = (list, tall, { width, gap }) => {
   }
   return rows;
 };
-// A row with no room for one more like its last fills the width, unless that made giants of few.
-const MOST_LARGER = 1.5;
-const scaleOf = (row, { width, gap }) => {
+// A row with no room for one more like its last fills the width, within bounds: where there are
+// few beside each other, on a phone, room counts for more than equal heights.
+const scaleOf = (row, { width, gap }, squares) => {
+  const most = squares > 2 ? 1.15 : 1.6;
   const free = width - gap * (row.length - 1);
   const wide = row.reduce((sum, [, each]) => sum + each, 0);
   const hasRoom = wide + gap + row.at(-1)[1] <= free + 0.5;
-  return hasRoom || free > wide * MOST_LARGER ? 1 : free / wide;
+  return hasRoom || free > wide * most ? 1 : free / wide;
 };
 
 // Sections of cards, side by side; a row's are of one height, such that squares fill the width.
@@ -63,7 +64,7 @@ const inSections = (sections, space, caption) => {
     boxes.push({ section, x: 0, y, width, height: HEAD });
     y += HEAD + gap / 2;
     for (const row of inRows(section.items, tall, space)) {
-      const scale = scaleOf(row, space);
+      const scale = scaleOf(row, space, squares);
       const height = tall * scale + caption;
       let x = 0;
       for (const [item, wide] of row) {
