@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from wan_pipeline.dataset.fields import description_of
 __all__ = [
     "column_lineage",
     "column_schema",
+    "from_words",
     "further_table",
     "money",
     "same_columns",
@@ -22,18 +23,25 @@ __all__ = [
     "table_rows",
 ]
 
-Origins = Mapping[str, tuple[str, str] | Sequence[tuple[str, str]]]
-"""Where columns come from: ``{column: (asset, column there)}``, or several such pairs."""
+Origins = Mapping[str, str | tuple[str, str] | Sequence[tuple[str, str]]]
+"""Where columns come from: ``{column: (asset, column there)}``, several such pairs, or in words.
+
+Words are for what no table above has: the provider's answer, a file, the ledger.
+"""
 
 
-def column_schema(schema: pa.Schema) -> dg.TableSchema:
-    """An Arrow schema as the UI's table schema, with descriptions where the fields carry any."""
+def column_schema(schema: pa.Schema, sources: Origins) -> dg.TableSchema:
+    """An Arrow schema as the UI's table schema.
+
+    A description says what the field itself says, and in words where the column comes from when no
+    table above has it, so that nobody looks for a missing link.
+    """
     return dg.TableSchema(
         columns=[
             dg.TableColumn(
                 name=column.name,
                 type=str(column.type),
-                description=description_of(column) or None,
+                description=_description(column, sources.get(column.name)),
                 constraints=dg.TableColumnConstraints(nullable=column.nullable),
             )
             for column in schema
@@ -41,8 +49,13 @@ def column_schema(schema: pa.Schema) -> dg.TableSchema:
     )
 
 
+def _description(column: pa.Field, origins: object) -> str | None:
+    said = [f"from {origins}"] if isinstance(origins, str) else []
+    return "; ".join([*filter(None, [description_of(column)]), *said]) or None
+
+
 def column_lineage(sources: Origins) -> dg.TableColumnLineage:
-    """Origins as the UI's lineage."""
+    """Origins as the UI's lineage; those in words are in the descriptions."""
     return dg.TableColumnLineage(
         deps_by_column={
             column: [
@@ -50,6 +63,7 @@ def column_lineage(sources: Origins) -> dg.TableColumnLineage:
                 for asset, origin in ([origins] if isinstance(origins, tuple) else origins)
             ]
             for column, origins in sources.items()
+            if not isinstance(origins, str)
         }
     )
 
@@ -67,9 +81,14 @@ def further_table(
     """A table beside the one that an asset's row count is of: where it is, columns and lineage."""
     return {
         name: dg.MetadataValue.path(str(path)),
-        f"{name}_column_schema": column_schema(schema),
+        f"{name}_column_schema": column_schema(schema, sources),
         f"{name}_column_lineage": column_lineage(sources),
     }
+
+
+def from_words(where: str, columns: Iterable[str]) -> dict[str, str]:
+    """Columns that all come from one place, which is no table."""
+    return dict.fromkeys(columns, where)
 
 
 def money(amount: Any) -> dg.MetadataValue:

@@ -128,6 +128,26 @@ def test_links_of_checks_lead_to_the_rows(page: Page, gallery_url: str) -> None:
     expect(page.locator("#viewer")).to_be_hidden()
 
 
+def test_a_column_goes_by_its_name_and_what_is_not_there_is_said(
+    page: Page, gallery_url: str
+) -> None:
+    """In an address that a person has typed; the note goes with the next choice."""
+    page.goto(f"{gallery_url}#category=Animals")
+    expect(page.locator("#count")).to_have_text("6 of 18 images · 1 not here")
+    expect(page.locator("#strange")).to_be_hidden()
+    page.goto(f"{gallery_url}#none=category")
+    expect(page.get_by_role("button", name="Remove category: none")).to_be_visible()
+    page.goto(f"{gallery_url}#view=duplicates&tag=x&size=1280*1280")
+    said = page.locator("#strange")
+    expect(said).to_contain_text("view=duplicates. Views: images, prompts, groups")
+    expect(said).to_contain_text("tag=x. Filters: outcome, flag, size")
+    expect(page.locator("#count")).to_have_text("3 of 18 images · 1 not here")
+    choose(page, "size", "1280×1280")
+    expect(said).to_be_hidden()
+    page.goto(f"{gallery_url}#image=no-such")
+    expect(said).to_contain_text("image=no-such")
+
+
 def test_click_enlarges_and_keys_move_on(page: Page) -> None:
     """The large view has the full image and every field; arrows stay within the filter."""
     page.locator("#filter").fill("fox task")

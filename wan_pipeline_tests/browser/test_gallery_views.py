@@ -67,6 +67,30 @@ def test_images_that_look_alike_stand_in_groups(page: Page) -> None:
     expect(page.locator(".card")).to_have_count(3)
 
 
+@pytest.mark.parametrize("width", [320, 390])
+def test_rows_fill_a_narrow_screen(page: Page, width: int) -> None:
+    """By prompt and in groups, with the whole of each badge to be read."""
+    page.set_viewport_size({"width": width, "height": 1000})
+    for view in ("By prompt", "Near duplicates"):
+        page.get_by_role("button", name=view, exact=True).click()
+        page.wait_for_function(f"document.documentElement.clientWidth === {width}")
+        left_over = page.evaluate(
+            """() => {
+              const right = document.querySelector('#grid').getBoundingClientRect().right;
+              const rows = Map.groupBy(
+                [...document.querySelectorAll('.card')].map((e) => e.getBoundingClientRect()),
+                (box) => Math.round(box.top),
+              );
+              return [...rows.values()].map((row) => right - Math.max(...row.map((b) => b.right)));
+            }"""
+        )
+        assert min(abs(each) for each in left_over) < 1, (view, left_over)
+        cut = page.locator(".mark").evaluate_all(
+            "all => all.filter((e) => e.scrollWidth > e.clientWidth + 1).length"
+        )
+        assert cut == 0
+
+
 def test_siblings_are_a_click_away_in_the_large_view(page: Page) -> None:
     """Other pictures of the prompt, and all of them side by side."""
     page.locator(".picture").first.click()

@@ -36,10 +36,23 @@ FOLDER = "folder"
 ZERO = Decimal(0)
 _FROM_RELEASE = ("request_id", "image_index", "prompt_id", "prompt", "seed", "size")
 _OLD = ("image_id", "path", "width", "height", "bytes", "cost_usd", "task_id", "created_at")
-LINEAGE = {
+_NEW = ("cost_usd", "task_id", "created_at")
+LINEAGE: ui.Origins = {
     **{name: ("release", name) for name in _FROM_RELEASE},
     **{f"old_{name}": ("release", name) for name in _OLD},
     "rewritten": ("release", "prompt_extend"),
+    "old_phash": ("release", "path"),  # computed anew, so that both sides are measured alike
+    "outcome": [("release", name) for name in ("image_id", "width", "height", "path")],
+    "counted": [("release", name) for name in ("path", "prompt_extend")],
+    "drifted": [("release", name) for name in ("image_id", "width", "height", "path")],
+    "distance": ("release", "path"),
+    **ui.from_words("the ledger", ["state", "attempt"]),
+    "problem": "the provider's answer, or what became of a file",
+    **ui.from_words(
+        "the file brought now",
+        [f"new_{name}" for name in ("image_id", "path", "phash", "width", "height", "bytes")],
+    ),
+    **ui.from_words("the reproduction's purchase", [f"new_{name}" for name in _NEW]),
 }
 
 
@@ -203,7 +216,7 @@ def _metadata(
         "label": report.label,
         "verdict": report.verdict.value,
         "dagster/row_count": report.images,
-        "dagster/column_schema": ui.column_schema(DRIFT),
+        "dagster/column_schema": ui.column_schema(DRIFT, LINEAGE),
         "dagster/column_lineage": ui.column_lineage(LINEAGE),
         "requests": report.requests,
         "images_counted": report.counted,

@@ -168,7 +168,7 @@ def _metadata(made: Sequence[ExportSummary]) -> dict[str, dg.MetadataValue | int
         "release": first.reference,
         "licence": first.licence or "unknown",
         "dagster/row_count": sum(first.rows.values()),
-        "dagster/column_schema": ui.column_schema(EXPORTED),
+        "dagster/column_schema": ui.column_schema(EXPORTED, LINEAGE),
         "dagster/column_lineage": ui.column_lineage(LINEAGE),
         "summary": dg.MetadataValue.json(summary),
         "export_bytes": sum(each.bytes for each in made),

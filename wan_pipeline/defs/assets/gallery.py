@@ -88,7 +88,7 @@ def gallery(context: dg.AssetExecutionContext, wan: WanResource) -> dg.Materiali
         ),
         metadata={
             "dagster/row_count": report.images,
-            "dagster/column_schema": ui.column_schema(COLUMNS),
+            "dagster/column_schema": ui.column_schema(COLUMNS, LINEAGE),
             "dagster/column_lineage": ui.column_lineage(LINEAGE),
             "page": dg.MetadataValue.path(str(report.path)),
             "open": dg.MetadataValue.url(report.path.as_uri()),

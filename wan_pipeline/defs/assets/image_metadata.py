@@ -24,6 +24,7 @@ LINEAGE = {
     # What both know is told as received, not as planned.
     **ui.same_columns(METADATA, source="images", origin=COLUMNS),
     "phash": ("images", "path"),
+    "prompt_set": "the partition: the prompt file's name",
 }
 
 
@@ -58,7 +59,7 @@ def image_metadata(context: dg.AssetExecutionContext, wan: WanResource) -> dg.Ma
         data_version=dg.DataVersion(hashlib.sha256(out.read_bytes()).hexdigest()),
         metadata={
             "dagster/row_count": summary.rows,
-            "dagster/column_schema": ui.column_schema(METADATA),
+            "dagster/column_schema": ui.column_schema(METADATA, LINEAGE),
             "dagster/column_lineage": ui.column_lineage(LINEAGE),
             "requests": summary.requests,
             "image_bytes": summary.bytes,

@@ -33,12 +33,32 @@ SHEET_IMAGES = 16
 # A run with this tag buys nothing, whatever its configuration says or leaves out.
 NEVER_BUYS = {"wan/buys": "never"}
 
-AS_PLANNED = frozenset(REQUESTS.names) - {"request_id", "width", "height"}
+AS_PLANNED = frozenset(REQUESTS.names) - {"request_id", "n", "width", "height"}
 NOT_OURS = {"prompt_set", "phash"}  # the set and later stages know them
 COLUMNS = pa.schema(
     [column for column in METADATA if column.name not in AS_PLANNED | NOT_OURS],
 )
-LINEAGE = ui.same_columns(COLUMNS, source="plan", origin=REQUESTS)
+LINEAGE = {
+    "request_id": ("plan", "request_id"),
+    "n": ("plan", "n"),
+    **ui.from_words("the file", ["image_id", "width", "height", "path", "format", "bytes"]),
+    **ui.from_words(
+        "the provider's answer",
+        [
+            *("image_index", "actual_prompt", "task_id", "job_id", "completed_at", "url"),
+            *("url_expires_at", "discount", "provider_metadata"),
+        ],
+    ),
+    "cost_usd": "the provider's answer, or the price table where that tells none",
+    **ui.from_words("the settings", ["profile", "dialect"]),
+    **ui.from_words(
+        "the ledger",
+        [
+            *("submitted_at", "latency_s", "cost_source", "bought_by_set", "run_id"),
+            *("code_version", "created_at"),
+        ],
+    ),
+}
 
 
 class ImagesConfig(dg.Config):
@@ -138,7 +158,7 @@ def images(
             metadata={
                 **_counts(report),
                 "dagster/row_count": stored,
-                "dagster/column_schema": ui.column_schema(COLUMNS),
+                "dagster/column_schema": ui.column_schema(COLUMNS, LINEAGE),
                 "dagster/column_lineage": ui.column_lineage(LINEAGE),
                 "images_stored": stored,
                 "not_complete": _not_complete(ledger, requests),

@@ -4,7 +4,6 @@ from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 
 import dagster as dg
-import pyarrow as pa
 import pyarrow.parquet as pq
 
 from wan_pipeline.dataset.atomic import write_atomic
@@ -33,6 +32,7 @@ LINEAGE = {
     "height": ("prompts", "size"),
     "seed_source": ("prompts", "seed"),
     "replica": ("prompts", "replicas"),
+    "model": "the settings: the one model that is bought",
 }
 
 
@@ -82,7 +82,7 @@ def plan(context: dg.AssetExecutionContext, wan: WanResource) -> dg.MaterializeR
         data_version=dg.DataVersion(made.data_version),
         metadata={
             "dagster/row_count": made.rows,
-            "dagster/column_schema": ui.column_schema(pa.schema(REQUESTS)),
+            "dagster/column_schema": ui.column_schema(REQUESTS, LINEAGE),
             "dagster/column_lineage": ui.column_lineage(LINEAGE),
             "requests": made.requests,
             "images": made.images,

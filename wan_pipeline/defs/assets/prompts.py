@@ -8,9 +8,21 @@ from wan_pipeline.defs.partitions import prompt_sets
 from wan_pipeline.defs.resources import WanResource
 from wan_pipeline.prompts.matrix.count import Ceiling, MatrixCount, shown
 from wan_pipeline.prompts.table import PROMPTS_FILE, REJECTS_FILE, build_prompt_table
-from wan_pipeline.prompts.tables import PROMPTS
+from wan_pipeline.prompts.tables import PROMPTS, REJECTS
 
 __all__ = ["prompts"]
+
+# Above this table is a file, which has no columns in the UI: so it is said, not linked.
+ORIGINS = {
+    **ui.from_words("the prompt file, or the rule for what it leaves empty", PROMPTS.names),
+    "prompt_id": "the prompt file, or a hash of prompt and negative prompt",
+    "prompt_columns": "the prompt file: its other columns as JSON",
+    "row": "the prompt file: which row, from 1",
+}
+REJECTS_ORIGINS = {
+    **ui.from_words("the prompt file", ["file", "row", "column", "value", "place"]),
+    **ui.from_words("the rules of the prompt table", ["rule", "remedy"]),
+}
 
 
 @dg.asset(
@@ -45,14 +57,16 @@ def prompts(context: dg.AssetExecutionContext, wan: WanResource) -> dg.Materiali
         data_version=dg.DataVersion(summary.data_version),
         metadata={
             "dagster/row_count": summary.accepted,
-            "dagster/column_schema": ui.column_schema(PROMPTS),
+            "dagster/column_schema": ui.column_schema(PROMPTS, ORIGINS),
             "source_file": dg.MetadataValue.path(str(summary.file)),
             "table": dg.MetadataValue.path(str(folder / PROMPTS_FILE)),
             "rows_read": summary.rows_read,
             "rejected_rows": summary.rejected_rows,
             "duplicates": summary.duplicates,
             "truncated_texts": summary.truncated,
-            "rejects_table": dg.MetadataValue.path(str(folder / REJECTS_FILE)),
+            **ui.further_table(
+                "rejects_table", folder / REJECTS_FILE, schema=REJECTS, sources=REJECTS_ORIGINS
+            ),
             "rejects": ui.table_rows(rejects.slice(0, 50).to_pylist()),
             "carried_columns": ", ".join(summary.columns) or "none",
             **({} if summary.matrix is None else _made_of(summary.matrix)),

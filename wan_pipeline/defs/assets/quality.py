@@ -46,8 +46,9 @@ ELSEWHERE_LINEAGE = {
     "prompt_set": ("image_metadata", "prompt_set"),
     "distance": ("image_metadata", "phash"),
 }
-# Attempt, state and error are the ledger's own: no table above has them.
 OUTCOMES_LINEAGE = {
+    **ui.from_words("the ledger", ["attempt", "state"]),
+    **ui.from_words("the provider's answer", ["error_kind", "error_code", "error_message"]),
     **ui.same_columns(OUTCOMES, source="plan", origin=REQUESTS),
     "images_stored": ("images", "path"),
     "flags": [("plan", "n"), ("images", "path")],
@@ -145,7 +146,7 @@ def _figures(shown: Quarantine) -> dict[str, object]:
 def _tables(layout: DataLayout, prompt_set: str) -> dict[str, object]:
     """Every table with its columns and where they come from."""
     return {
-        "dagster/column_schema": ui.column_schema(QUALITY),
+        "dagster/column_schema": ui.column_schema(QUALITY, LINEAGE),
         "dagster/column_lineage": ui.column_lineage(LINEAGE),
         "table": dg.MetadataValue.path(str(layout.quality(prompt_set))),
         **ui.further_table(

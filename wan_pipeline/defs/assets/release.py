@@ -184,7 +184,7 @@ def _metadata(made: CreatedRelease) -> dict[str, dg.MetadataValue | int | str]:
         "release": manifest.reference,
         "new": int(made.new),
         "dagster/row_count": manifest.counts.images,
-        "dagster/column_schema": ui.column_schema(RELEASE_IMAGES),
+        "dagster/column_schema": ui.column_schema(RELEASE_IMAGES, LINEAGE),
         "dagster/column_lineage": ui.column_lineage(LINEAGE),
         "prompt_sets": ", ".join(facts.name for facts in manifest.prompt_sets),
         "prompts": manifest.counts.prompts,

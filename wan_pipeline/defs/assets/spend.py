@@ -8,7 +8,8 @@ import dagster as dg
 from wan_pipeline.defs import ui
 from wan_pipeline.defs.assets.images import COLUMNS
 from wan_pipeline.defs.resources import WanResource
-from wan_pipeline.ledger.export import PURCHASES, ExportSummary, export_lock, export_snapshot
+from wan_pipeline.ledger.arrow import EVENTS, IMAGES, PURCHASES
+from wan_pipeline.ledger.export import ExportSummary, export_lock, export_snapshot
 from wan_pipeline.ledger.review import cap_uses, price_differences, unfinished, unknowns
 from wan_pipeline.ledger.snapshot import snapshot
 from wan_pipeline.report.spend import SpendSummary, spend_preview, write_spend_page
@@ -20,7 +21,22 @@ LAST_EVENT = "last_event"
 # In a run that also buys, without being above it (`drift`), it waits for what may still be bought.
 # An edge would not do: where `drift` is asked for nothing, what is below it would be skipped.
 LAST = {"dagster/priority": "-1"}
-LINEAGE = ui.same_columns(PURCHASES, source="images", origin=COLUMNS)
+BY_LEDGER = "the ledger"
+BY_PROVIDER = "the provider's answer"
+LINEAGE = {
+    **ui.from_words(BY_LEDGER, PURCHASES.names),
+    **ui.from_words(BY_PROVIDER, ["error_code", "error_message", "final_answer"]),
+    **ui.same_columns(PURCHASES, source="images", origin=COLUMNS),
+    "request": ("images", "request_id"),
+}
+IMAGES_LINEAGE = {
+    **ui.from_words(BY_LEDGER, IMAGES.names),
+    **ui.same_columns(IMAGES, source="images", origin=COLUMNS),
+}
+EVENTS_LINEAGE = {
+    **ui.from_words(BY_LEDGER, EVENTS.names),
+    **ui.same_columns(EVENTS, source="images", origin=COLUMNS),
+}
 
 
 @dg.asset(
@@ -60,12 +76,18 @@ def spend(wan: WanResource) -> dg.MaterializeResult:
         metadata={
             **_figures(summary),
             "dagster/row_count": exported.purchases,
-            "dagster/column_schema": ui.column_schema(PURCHASES),
+            "dagster/column_schema": ui.column_schema(PURCHASES, LINEAGE),
             "dagster/column_lineage": ui.column_lineage(LINEAGE),
             "page": dg.MetadataValue.path(str(report.path)),
             "open": dg.MetadataValue.url(report.path.as_uri()),
             "page_bytes": report.bytes,
             "tables": dg.MetadataValue.path(str(folder)),
+            **ui.further_table(
+                "images", exported.files["images"], schema=IMAGES, sources=IMAGES_LINEAGE
+            ),
+            **ui.further_table(
+                "events", exported.files["events"], schema=EVENTS, sources=EVENTS_LINEAGE
+            ),
             "image_rows": exported.images,
             "event_rows": exported.events,
             LAST_EVENT: exported.last_event,

@@ -1,6 +1,6 @@
 // ---- which items are chosen: words, facets and pins, all of which must hold ----
 const VIEWS = ["images", "prompts", "groups"];
-const state = { words: "", view: "images", pins: new Map(), open: null };
+const state = { words: "", view: "images", pins: new Map(), open: null, strange: [] };
 const facets = told.facets.map((facet) => ({ ...facet, chosen: new Set(), counts: new Map() }));
 let visible = items;
 
@@ -50,15 +50,40 @@ const isNarrowed = () =>
 const clearChoice = () => {
   state.words = "";
   state.pins.clear();
+  state.strange = [];
   for (const facet of facets) facet.chosen.clear();
 };
 
 // ---- the same as the part of the address after the #, so that a view can be shared ----
+// A column of the user's goes by its plain name as well, where none of ours has that name.
+const OURS = new Set(["q", "view", "none", "other", "image", ...Object.keys(PINS)]);
+for (const facet of facets) if (!facet.own) OURS.add(facet.key);
+const facetOf = (name) =>
+  facets.find((facet) => facet.key === name) ??
+  facets.find((facet) => facet.own && facet.label === name && !OURS.has(name));
+const names = () => [
+  ...facets.filter((facet) => !facet.own).map((facet) => facet.key),
+  ...facets.filter((facet) => facet.own).map((facet) => (OURS.has(facet.label) ? facet.key : facet.label)),
+];
+const addressed = () => {
+  const given = new URLSearchParams();
+  for (const [name, value] of new URLSearchParams(location.hash.slice(1))) {
+    const facet = OURS.has(name) ? null : facetOf(name);
+    if (facet) given.append(facet.key, value);
+    else if (["none", "other"].includes(name) && facetOf(value)) {
+      given.append(name, facetOf(value).key);
+    } else if (OURS.has(name) && !["none", "other"].includes(name)) given.append(name, value);
+    else state.strange.push(`${name}=${value}. Filters: ${names().join(", ")}`);
+  }
+  return given;
+};
 const readAddress = () => {
-  const given = new URLSearchParams(location.hash.slice(1));
   clearChoice();
+  const given = addressed();
   state.words = given.get("q") ?? "";
-  state.view = VIEWS.includes(given.get("view")) ? given.get("view") : "images";
+  const view = given.get("view") ?? "images";
+  state.view = VIEWS.includes(view) ? view : "images";
+  if (view !== state.view) state.strange.push(`view=${view}. Views: ${VIEWS.join(", ")}`);
   for (const facet of facets) {
     for (const value of given.getAll(facet.key)) {
       // A value that nothing has is chosen all the same: then nothing is shown, and it says so.
@@ -71,6 +96,7 @@ const readAddress = () => {
   for (const name of Object.keys(PINS)) if (given.has(name)) state.pins.set(name, given.get(name));
   const wanted = given.get("image");
   state.open = (wanted && items.find((item) => item.image?.startsWith(wanted))) || null;
+  if (wanted && !state.open) state.strange.push(`image=${wanted}. No image's id begins so`);
 };
 const writeAddress = () => {
   const told = new URLSearchParams();

@@ -125,6 +125,15 @@ const tellTotals = () => {
   }
 };
 
+// What an address asked for in vain is said until the next choice.
+const tellStrange = () => {
+  byId("strange").hidden = state.strange.length === 0;
+  byId("strange").textContent = state.strange.length
+    ? `The address asks for something that this page does not have: ${state.strange.join("; ")}.`
+    : "";
+  state.strange = [];
+};
+
 // Everything that follows from a choice.
 const apply = () => {
   choose();
@@ -132,6 +141,7 @@ const apply = () => {
   tellCounts();
   drawChips();
   tellTotals();
+  tellStrange();
   writeAddress();
   const above = grid.getBoundingClientRect().top - byId("bar").getBoundingClientRect().bottom;
   if (above < 0) scrollBy(0, above - 8);

@@ -27,26 +27,53 @@ const inColumns = (list, { width, gap, caption }) => {
   return Math.max(...heights);
 };
 
-// Sections of cards of one height, side by side.
+// What fits beside each other, as [item, width] when all are equally tall.
+const inRows = (list, tall, { width, gap }) => {
+  const rows = [];
+  let x = Infinity;
+  for (const item of list) {
+    const wide = Math.min(tall / item.tallness, width);
+    if (x + wide > width + 0.5) {
+      rows.push([]);
+      x = 0;
+    }
+    rows.at(-1).push([item, wide]);
+    x += wide + gap;
+  }
+  return rows;
+};
+// A row with no room for one more like its last fills the width, within bounds: where there are
+// few beside each other, on a phone, room counts for more than equal heights.
+const scaleOf = (row, { width, gap }, squares) => {
+  const most = squares > 2 ? 1.15 : 1.6;
+  const free = width - gap * (row.length - 1);
+  const wide = row.reduce((sum, [, each]) => sum + each, 0);
+  const hasRoom = wide + gap + row.at(-1)[1] <= free + 0.5;
+  return hasRoom || free > wide * most ? 1 : free / wide;
+};
+
+// Sections of cards, side by side; a row's are of one height, such that squares fill the width.
 const HEAD = 68;
-const inSections = (sections, { width, gap }, caption) => {
-  const tall = Math.max(140, Math.min(250, width * 0.3));
+const inSections = (sections, space, caption) => {
+  const { width, gap } = space;
+  const squares = Math.max(2, Math.ceil((width + gap) / (250 + gap)));
+  const tall = (width - gap * (squares - 1)) / squares;
   let y = 0;
   boxes = [];
   for (const section of sections) {
     boxes.push({ section, x: 0, y, width, height: HEAD });
     y += HEAD + gap / 2;
-    let x = 0;
-    for (const item of section.items) {
-      const wide = Math.min(tall / item.tallness, width);
-      if (x > 0 && x + wide > width + 0.5) {
-        x = 0;
-        y += tall + caption + gap;
+    for (const row of inRows(section.items, tall, space)) {
+      const scale = scaleOf(row, space, squares);
+      const height = tall * scale + caption;
+      let x = 0;
+      for (const [item, wide] of row) {
+        boxes.push({ item, x, y, width: wide * scale, height, brief: section.brief });
+        x += wide * scale + gap;
       }
-      boxes.push({ item, x, y, width: wide, height: tall + caption, brief: section.brief });
-      x += wide + gap;
+      y += height + gap;
     }
-    y += tall + caption + gap * 2;
+    y += gap;
   }
   return y;
 };
