@@ -103,6 +103,20 @@ class Variables(BaseSettings):
         le=1000,
         description="Such pauses in a row, without anything getting better, before the run stops.",
     )
+    refused_in_a_row: int = Field(
+        default=20,
+        ge=1,
+        description="Requests refused in a row, but for moderated ones, after which a run stops.",
+    )
+    unsent_in_a_row: int = Field(
+        default=6,
+        ge=1,
+        description="Creates in a row that found no connection after which a run stops.",
+    )
+    throttle_patience_s: Seconds = Field(
+        default=900.0,
+        description="A run stops when no create was accepted for so many seconds because of 429.",
+    )
     ledger_url: SecretStr | None = Field(
         default=None,
         description="PostgreSQL URL of a ledger that several machines share, instead of the SQLite"

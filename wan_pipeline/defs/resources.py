@@ -82,6 +82,7 @@ class WanResource(dg.ConfigurableResource):
     running_at_once: int | None = Field(None, description=_said("running_at_once"))
     queries_per_second: float | None = Field(None, description=_said("queries_per_second"))
     task_patience_s: float | None = Field(None, description=_said("task_patience_s"))
+    proof_patience_s: float | None = Field(None, description=_said("proof_patience_s"))
     budget_run_usd: str | None = Field(None, description=_said("budget_run_usd"))
     budget_day_usd: str | None = Field(None, description=_said("budget_day_usd"))
     budget_set_usd: str | None = Field(None, description=_said("budget_set_usd"))
@@ -92,6 +93,9 @@ class WanResource(dg.ConfigurableResource):
     failures_allowed: float = Field(0.5, description=_said("failures_allowed"))
     breaker_pause_s: float | None = Field(None, description=_said("breaker_pause_s"))
     breaker_pauses: int = Field(1, description=_said("breaker_pauses"))
+    refused_in_a_row: int = Field(20, description=_said("refused_in_a_row"))
+    unsent_in_a_row: int = Field(6, description=_said("unsent_in_a_row"))
+    throttle_patience_s: float = Field(900.0, description=_said("throttle_patience_s"))
     create_timeout_s: float = Field(60.0, description=_said("create_timeout_s"))
     download_timeout_s: float = Field(300.0, description=_said("download_timeout_s"))
     near_duplicate_distance: int = Field(4, description=_said("near_duplicate_distance"))
@@ -306,6 +310,9 @@ def _terms(settings: Settings, *, base_url: str, prompt_set: str) -> Terms:
         prompt_set=prompt_set,
         caps=settings.caps,
         unknown_in_a_row=settings.unknown_in_a_row,
+        refused_in_a_row=settings.refused_in_a_row,
+        unsent_in_a_row=settings.unsent_in_a_row,
+        throttle_patience_s=settings.throttle_patience_s,
         finished_watched=settings.failures_watched,
         failed_share=settings.failures_allowed,
         breaker_pause_s=account.breaker_pause_s,

@@ -85,7 +85,8 @@ class Gateway:
         if fault is not None:
             return await self._mishaps.play(request, fault, plan.replies)
         urls = self._urls(request)
-        reply = task_reply(task, account.clock(), style=plan.replies, urls=urls, creating=True)
+        # As of its acceptance: how long it took to write the task down decides nothing.
+        reply = task_reply(task, task.accepted_at, style=plan.replies, urls=urls, creating=True)
         return respond(reply)
 
     async def _poll(self, request: Request) -> Response:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections import deque
+from collections import defaultdict, deque
 from typing import TYPE_CHECKING
 
 from wan_pipeline.wan.answers import ErrorKind
 from wan_pipeline.wan.errors import StopReason
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from wan_pipeline.generation.circuit import Circuit, Turn
     from wan_pipeline.generation.pacing import Pacer
     from wan_pipeline.generation.progress import Tally
@@ -17,6 +19,10 @@ if TYPE_CHECKING:
     from wan_pipeline.wan.answers import ApiError
 
 __all__ = ["Breaker"]
+
+REASONS = 3  # told of a streak of refusals
+NAMED = 3  # requests told for each
+ID_DIGITS = 12  # of a request id, enough for `wan ledger show`
 
 
 class Breaker:
@@ -46,14 +52,15 @@ class Breaker:
         self._in_doubt = 0
         self._doubts_since = 0  # trips of the circuit; earlier creates no longer count
         self._unsent = 0
-        self._refused = 0
+        self._refused: list[tuple[str, ApiError]] = []  # requests, since one was accepted
         self._throttled_since: float | None = None
         self._finished: deque[bool] = deque(maxlen=terms.finished_watched)
         self._finished_since = 0  # the same for tasks
 
     async def accepted(self, turn: Turn) -> None:
         """The provider has a task."""
-        self._unsent = self._refused = 0
+        self._unsent = 0
+        self._refused.clear()
         self._throttled_since = None
         if turn.trips >= self._doubts_since:
             self._in_doubt = 0
@@ -95,14 +102,17 @@ class Breaker:
             self._doubts_since = self._circuit.trips + 1
             await self._circuit.open(StopReason.UNKNOWN_CREATES, detail)
 
-    def refused(self, error: ApiError) -> None:
-        """A provider that refuses everything refuses us, not the requests."""
+    def refused(self, request_id: str, error: ApiError) -> None:
+        """A provider that refuses everything may refuse us, not the requests."""
         self._unsent = 0
         if error.kind is ErrorKind.MODERATION:
             return
-        self._refused += 1
-        if self._refused >= self._terms.refused_in_a_row:
-            self._stop.set(StopReason.REFUSALS, f"{self._refused} creates in a row: {error}")
+        self._refused.append((request_id, error))
+        if len(self._refused) >= self._terms.refused_in_a_row:
+            self._stop.set(
+                StopReason.REFUSALS,
+                f"{len(self._refused)} requests in a row, {_by_reason(self._refused)}",
+            )
 
     async def finished(self, *, failed: bool, trips: int) -> None:
         """A task ended: the circuit opens when too many of the last ones failed.
@@ -132,3 +142,18 @@ class Breaker:
             first_s=self._terms.pause_first_s,
             longest_s=self._terms.pause_longest_s,
         )
+
+
+def _by_reason(refused: Sequence[tuple[str, ApiError]]) -> str:
+    """The provider's words, most frequent first, and the first requests that each was said of."""
+    by_reason: defaultdict[str, list[str]] = defaultdict(list)
+    for request_id, error in refused:
+        by_reason[str(error)].append(request_id)
+    told: list[str] = []
+    for reason, request_ids in sorted(by_reason.items(), key=lambda each: -len(each[1]))[:REASONS]:
+        named = ", ".join(each[:ID_DIGITS] for each in request_ids[:NAMED])
+        more = ", ..." if len(request_ids) > NAMED else ""
+        told.append(f"{len(request_ids)} with {reason} (requests {named}{more})")
+    if len(by_reason) > REASONS:
+        told.append(f"the others for {len(by_reason) - REASONS} further reasons")
+    return "; ".join(told)

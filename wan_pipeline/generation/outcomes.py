@@ -155,4 +155,4 @@ class Outcomes:
             await ledger.refused(
                 sent.key, owner, code=error.code, message=error.message, kind=error.kind
             )
-        self._breaker.refused(error)
+            self._breaker.refused(sent.key.request_id, error)

@@ -47,7 +47,8 @@ class Terms:
         reproduction: buy each request once more to compare, as `ledger.series` tells; what the
             dataset has of it is neither looked at nor touched.
         unknown_in_a_row: creates without a known outcome after which submitting pauses.
-        refused_in_a_row: refusals without an acceptance after which submitting stops.
+        refused_in_a_row: requests refused without an acceptance, after which submitting stops;
+            moderated ones do not count.
         unsent_in_a_row: creates that found no connection after which submitting stops.
         caps: the most that may be paid or reserved.
         retry: what may be bought again, and how often.
@@ -75,7 +76,7 @@ class Terms:
     reproduction: bool = False
     proof_patience_s: float = 300.0
     unknown_in_a_row: int = 3
-    refused_in_a_row: int = 10
+    refused_in_a_row: int = 20
     unsent_in_a_row: int = 6
     caps: Caps = field(default_factory=Caps)
     retry: RetryRule = field(default_factory=RetryRule)

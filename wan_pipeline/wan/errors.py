@@ -66,11 +66,16 @@ _REMEDIES = {
     " been repaired",
     StopReason.UNKNOWN_CREATES: "look at the provider's console for tasks that the ledger does not"
     " know (`wan status` lists them) before you run again",
-    StopReason.REFUSALS: "the provider refuses everything: check the account, WAN_BASE_URL and"
-    " WAN_REQUEST_FORM by its message before you run again",
-    StopReason.UNREACHABLE: "check the network and WAN_BASE_URL, then run again",
+    StopReason.REFUSALS: "where the reasons are about the account, the address or the body, check"
+    " the key's account, WAN_BASE_URL and WAN_REQUEST_FORM; where they are about the requests"
+    " (`wan ledger show REQUEST`), mend their rows. Then run again: it goes on with the rest, and"
+    " `--retry failed` buys what was refused for a reason that may pass. A higher"
+    " WAN_REFUSED_IN_A_ROW stops later",
+    StopReason.UNREACHABLE: "check the network and WAN_BASE_URL, then run again. A higher"
+    " WAN_UNSENT_IN_A_ROW waits longer",
     StopReason.THROTTLED: "the account stays over its rate limit; lower WAN_SUBMISSIONS_PER_SECOND"
-    " or stop the other users of the key, then run again",
+    " or stop the other users of the key, then run again. A higher WAN_THROTTLE_PATIENCE_S waits"
+    " longer",
     StopReason.FAILURES: "read the reasons in the table of incomplete requests; run again to go on"
     " with the rest, with `--retry failed` to buy what failed anew",
     StopReason.BUDGET: "nothing in flight was dropped; raise the cap that is named, then run again",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import socket
 import time
 from decimal import Decimal
@@ -64,6 +65,16 @@ def test_a_task_goes_from_create_to_images(
     (task,) = emulator.tasks()
     assert (task["id"], task["state"], task["cost"]) == (reply["id"], "completed", "0.06")
     assert task["content"]["prompt"] == "a kite"
+
+
+def test_a_create_is_answered_as_of_its_acceptance(
+    emulator: RunningEmulator, caller: Caller
+) -> None:
+    """However long a busy machine takes to write the task down, it was not done by then."""
+    account = emulator._emulator.account
+    seconds = itertools.count(time.time(), 60.0)  # a minute passes between any two looks
+    account.clock = lambda: next(seconds)
+    assert caller.create(flat("a kite")).json()["status"] == "in_progress"
 
 
 def test_client_that_dies_in_the_middle_of_a_create_has_bought_nothing(

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from wan_pipeline.wan.errors import StopReason
+from wan_pipeline.wan.profiles import RequestForm
 from wan_pipeline.wan.retry import RetryPolicy
 from wan_pipeline_tests.generation.batch_fixture import PRICE, Workbench, make_requests
 from wan_pipeline_tests.wan.scripted_server import Asked, always, reply, scripted
@@ -84,9 +85,32 @@ async def test_a_provider_that_refuses_everything_ends_the_batch(tmp_path: Path)
         bench = Workbench(folder=tmp_path, base_url=server.url)
         report = await bench.buy(requests)
     assert report.stop is StopReason.REFUSALS
+    assert "20 with" in report.stop_detail
     assert "insufficient balance" in report.stop_detail
-    assert bench.books().states().count("refused") == 10
-    assert report.left == 20
+    assert "WAN_REFUSED_IN_A_ROW" in report.stop.remedy
+    assert bench.books().states().count("refused") == 20
+    assert report.left == 10
+
+
+@pytest.mark.parametrize("form", [RequestForm.FLAT, RequestForm.AUTO])
+async def test_rows_that_are_refused_one_after_another_are_told_by_reason(
+    form: RequestForm, tmp_path: Path
+) -> None:
+    """A request counts once, also when both forms were tried; whose fault it is a person sees."""
+    words = iter(["size"] * 5 * (1 + (form is RequestForm.AUTO)) + ["seed"] * 99)
+
+    async def refuse(_asked: Asked, writer: asyncio.StreamWriter) -> None:
+        body = {"error": {"code": "InvalidParameter", "message": f"{next(words)} is wrong"}}
+        writer.write(reply(400, json.dumps(body).encode()))
+
+    requests = make_requests(12)
+    async with scripted(refuse) as server:
+        bench = Workbench(folder=tmp_path, base_url=server.url)
+        report = await bench.buy(requests, form=form, refused_in_a_row=7)
+    assert (report.stop, report.left) == (StopReason.REFUSALS, 5)
+    first, sixth = (requests[number].request_id[:12] for number in (0, 5))
+    assert f"5 with InvalidParameter: size is wrong (requests {first}" in report.stop_detail
+    assert f"2 with InvalidParameter: seed is wrong (requests {sixth}" in report.stop_detail
 
 
 @pytest.mark.parametrize("kind", ["image/png", "png", "", "photo"])

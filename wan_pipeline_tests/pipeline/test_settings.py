@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from wan_pipeline.defs.resources import WanResource, emulator_plan
+from wan_pipeline.defs.resources import WanResource, _terms, emulator_plan
 from wan_pipeline.settings import EMULATOR_KEY, Settings
 from wan_pipeline.wan.errors import ConfigurationError
 from wan_pipeline.wan.profiles import PROFILES, ProfileName
@@ -35,6 +35,22 @@ def test_a_real_profile_needs_its_own_key(
 def test_the_emulator_needs_no_key() -> None:
     """It gets one that is no secret."""
     assert Settings().api_key().get_secret_value() == EMULATOR_KEY
+
+
+def test_every_bound_of_a_run_reaches_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A variable that the batch never hears of would configure nothing."""
+    bounds = {
+        "refused_in_a_row": 31,
+        "unsent_in_a_row": 32,
+        "throttle_patience_s": 33.0,
+        "proof_patience_s": 34.0,
+        "unknown_in_a_row": 35,
+    }
+    for name, value in bounds.items():
+        monkeypatch.setenv(f"WAN_{name.upper()}", str(value))
+    settings = WanResource.from_settings(Settings(data_dir=tmp_path)).settings()
+    terms = _terms(settings, base_url="http://127.0.0.1:1", prompt_set="kites")
+    assert {name: getattr(terms, name) for name in bounds} == bounds
 
 
 def test_only_the_emulator_we_start_is_sped_up() -> None:
