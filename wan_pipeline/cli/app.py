@@ -140,18 +140,19 @@ def run(
     with explained(console):
         budget_usd = read_budget(budget)
         names = _chosen(sets, console)
-        from wan_pipeline.cli.built import Summary  # noqa: PLC0415  imports Dagster
-        from wan_pipeline.cli.session import Order, Session  # noqa: PLC0415  same
+        from wan_pipeline.cli.order import Order  # noqa: PLC0415  keeps --help fast
+        from wan_pipeline.cli.session import Session  # noqa: PLC0415  imports Dagster
 
         order = Order(retry=retry or (), budget_usd=budget_usd)
         with Session(Settings(), console=console) as session:
-            built = session.build_all(names, order)
-        total = Summary(built=built)
+            total = session.build_all(names, order)
         if as_json:
-            typer.echo(json.dumps([each.as_json() for each in built], indent=2))
+            typer.echo(json.dumps([each.as_json() for each in total.built], indent=2))
         else:
-            for each in built:
+            for each in total.built:
                 each.show(console)
+        if rest := total.rest():
+            warn(console, rest)
         typer.echo(total.last_line(), err=as_json)
     raise typer.Exit(total.exit_code())
 
