@@ -9,6 +9,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Self
 
+from wan_pipeline.generation.paid import paid_told
 from wan_pipeline.ledger.shown import shown_of
 from wan_pipeline.ledger.states import ImageState, PurchaseState
 from wan_pipeline.prompts.errors import UnreadablePromptFileError
@@ -203,6 +204,9 @@ def unfinished_of(requests_path: Path, ledger: Ledger) -> list[UnfinishedRequest
     prompts: dict[str, str] = dict(zip(table["request_id"], table["prompt_id"], strict=True))
     purchases = ledger.purchases(prompts)
     lost = ledger.lost_images(prompts)
+    images = ledger.images(
+        request_id for request_id, purchase in purchases.items() if purchase.state in _PAID
+    )
     found: list[UnfinishedRequest] = []
     for request_id, prompt_id in prompts.items():
         purchase = purchases.get(request_id)
@@ -210,8 +214,8 @@ def unfinished_of(requests_path: Path, ledger: Ledger) -> list[UnfinishedRequest
         if state is PurchaseState.STORED and request_id not in lost:
             continue
         reason = (purchase.problem if purchase else "") or _WAITING.get(state, "")
-        if state is PurchaseState.STORED:
-            reason = "an image was paid for and can no longer be fetched"
+        if purchase and state in _PAID:
+            reason = paid_told(purchase, images.get(request_id, ()))
         found.append(
             UnfinishedRequest(
                 request_id=request_id,
@@ -228,8 +232,8 @@ _WAITING = {
     PurchaseState.PLANNED: "not bought yet",
     PurchaseState.INTENT: "its create is on its way",
     PurchaseState.SUBMITTED: "at the provider; the next run fetches it",
-    PurchaseState.SUCCEEDED: "paid and done at the provider; the next run fetches its images",
 }
+_PAID = frozenset({PurchaseState.SUCCEEDED, PurchaseState.STORED})
 
 
 def _counted(
