@@ -46,8 +46,8 @@ __all__ = ["app"]
 
 EXPLAINED = (
     "Exit codes: 0 everything complete, 1 unexpected error, 2 wrong setting, command or prompt file"
-    " (nothing was bought or changed), 3 some requests are not complete, 4 stopped early (budget,"
-    " no credit, bad key, disk, ...), 130 interrupted."
+    " (nothing of it was bought or changed), 3 some requests are not complete, 4 stopped early"
+    " (budget, no credit, bad key, disk, ...), 130 interrupted."
 )
 
 app = typer.Typer(
