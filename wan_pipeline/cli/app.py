@@ -9,6 +9,8 @@ from __future__ import annotations
 import json
 import logging
 import sys
+from dataclasses import dataclass
+from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -24,22 +26,28 @@ from wan_pipeline.cli.release import release
 from wan_pipeline.cli.reproduce import reproduce
 from wan_pipeline.cli.screen import open_console, say, warn
 from wan_pipeline.cli.trace import trace
+from wan_pipeline.generation.told import counted, dollars
 from wan_pipeline.ledger.retries import Retry  # noqa: TC001  typer reads it at run time
-from wan_pipeline.prompts.sets import find_prompt_sets, scan
+from wan_pipeline.prompts.sets import scan
 from wan_pipeline.settings import Settings
 from wan_pipeline.speed_up import unusable_plan
 from wan_pipeline.wan.errors import ConfigurationError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from rich.console import Console
+
+    from wan_pipeline.generation.planning import Plan
+    from wan_pipeline.layout import DataLayout
 
 __all__ = ["app"]
 
 
 EXPLAINED = (
     "Exit codes: 0 everything complete, 1 unexpected error, 2 wrong setting, command or prompt file"
-    " (nothing was bought or changed), 3 some requests are not complete, 4 stopped early (budget,"
-    " no credit, bad key, disk, ...), 130 interrupted."
+    " (nothing of it was bought or changed), 3 some requests are not complete, 4 stopped early"
+    " (budget, no credit, bad key, disk, ...), 130 interrupted."
 )
 
 app = typer.Typer(
@@ -78,14 +86,25 @@ def plan(sets: Sets = None, *, as_json: AsJson = False) -> None:
     """Validate prompt sets and tell the exact price of building them. Free, needs no key."""
     console = open_console(stderr=as_json)
     with explained(console):
-        names = _chosen(sets, console)
+        chosen = _chosen(sets, console)
         from wan_pipeline.cli.session import Session  # noqa: PLC0415  imports Dagster
 
+        plans: list[Plan] = []
         with Session(Settings(), console=console) as session:
-            plans = [session.plan(name) for name in names]
+            for name in chosen.names:
+                try:
+                    plans.append(session.plan(name))
+                except ConfigurationError as error:  # of its file; the others are told all the same
+                    say(console, str(error))
     if as_json:
         typer.echo(json.dumps([json.loads(each.to_json()) for each in plans], indent=2))
-        return
+    elif plans:
+        _show_plans(plans, session.layout, console)
+    if not chosen.whole or len(plans) < len(chosen.names):
+        raise typer.Exit(ExitCode.USAGE)
+
+
+def _show_plans(plans: Sequence[Plan], layout: DataLayout, console: Console) -> None:
     from wan_pipeline.cli.console import matrix_told, plans_table  # noqa: PLC0415  imports Dagster
 
     console.print(plans_table(plans))
@@ -95,8 +114,9 @@ def plan(sets: Sets = None, *, as_json: AsJson = False) -> None:
         if each.rejections:
             warn(
                 console,
-                f"{each.prompt_set}: {each.rejections} rules broken by rows of {each.source_file};"
-                f" see {session.layout.tables(each.prompt_set)}/rejects.parquet",
+                f"{each.prompt_set}: {counted(each.rejections, 'rule')} broken by rows of"
+                f" {each.source_file};"
+                f" see {layout.tables(each.prompt_set)}/rejects.parquet",
             )
         if each.price_usd is None:
             warn(
@@ -139,21 +159,22 @@ def run(
     console = open_console(stderr=as_json)
     with explained(console):
         budget_usd = read_budget(budget)
-        names = _chosen(sets, console)
-        from wan_pipeline.cli.built import Summary  # noqa: PLC0415  imports Dagster
-        from wan_pipeline.cli.session import Order, Session  # noqa: PLC0415  same
+        chosen = _chosen(sets, console)
+        from wan_pipeline.cli.order import Order  # noqa: PLC0415  keeps --help fast
+        from wan_pipeline.cli.session import Session  # noqa: PLC0415  imports Dagster
 
         order = Order(retry=retry or (), budget_usd=budget_usd)
         with Session(Settings(), console=console) as session:
-            built = session.build_all(names, order)
-        total = Summary(built=built)
+            total = session.build_all(chosen.names, order)
         if as_json:
-            typer.echo(json.dumps([each.as_json() for each in built], indent=2))
+            typer.echo(json.dumps([each.as_json() for each in total.built], indent=2))
         else:
-            for each in built:
+            for each in total.built:
                 each.show(console)
+        if rest := total.rest():
+            warn(console, rest)
         typer.echo(total.last_line(), err=as_json)
-    raise typer.Exit(total.exit_code())
+    raise typer.Exit(total.exit_code() if chosen.whole else max(total.exit_code(), ExitCode.USAGE))
 
 
 @app.command()
@@ -170,7 +191,7 @@ def status(sets: Sets = None, *, as_json: AsJson = False) -> None:
 
         found = read_status(Settings(), sets or None)
     if as_json:
-        typer.echo(json.dumps(found, indent=2, default=str))
+        typer.echo(json.dumps(found, indent=2, default=_plain))
     else:
         for table in status_tables(found):
             console.print(table)
@@ -236,12 +257,31 @@ def emulator(
             raise ConfigurationError(str(error)) from error
 
 
-def _chosen(sets: list[str] | None, console: Console) -> list[str]:
+def _plain(value: object) -> str:
+    """What JSON has no form for; amounts as everywhere."""
+    return dollars(value) if isinstance(value, Decimal) else str(value)
+
+
+@dataclass(frozen=True, slots=True)
+class _Chosen:
+    """The sets that are meant.
+
+    Attributes:
+        names: of those that a file is there for.
+        whole: whether these are all; not when all are meant and a prompt file cannot be a set.
+    """
+
+    names: list[str]
+    whole: bool
+
+
+def _chosen(sets: list[str] | None, console: Console) -> _Chosen:
     """The named sets, or all; names that are no prompt set are refused before anything starts."""
     settings = Settings()
     folder = settings.layout.prompts_dir
-    known = find_prompt_sets(folder)
-    for problem in scan(folder).problems:
+    found = scan(folder)
+    known = found.sets
+    for problem in found.problems:
         warn(console, problem.message)
     unknown = [name for name in sets or [] if name not in known]
     if unknown or not known:
@@ -256,4 +296,5 @@ def _chosen(sets: list[str] | None, console: Console) -> list[str]:
             "WAN_BASE_URL is plain http:// on another machine: the API key travels unencrypted, and"
             " whoever sees it can buy with it. Use https:// if the provider has it.",
         )
-    return list(dict.fromkeys(sets or sorted(known)))
+    whole = bool(sets) or not any(problem.hides_prompts for problem in found.problems)
+    return _Chosen(names=list(dict.fromkeys(sets or known)), whole=whole)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +11,7 @@ from rich.table import Table
 from wan_pipeline.cli.console import unfinished_table, usd
 from wan_pipeline.cli.exit_codes import ExitCode
 from wan_pipeline.cli.screen import printable, say, warn
+from wan_pipeline.generation.told import counted, dollars, rest_told
 from wan_pipeline.prompts.table import REJECTS_FILE
 
 if TYPE_CHECKING:
@@ -18,12 +19,13 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
+    from wan_pipeline.cli.order import Hold
     from wan_pipeline.defs.launch import JobOutcome
     from wan_pipeline.generation.planning import Standing, UnfinishedRequest
     from wan_pipeline.layout import DataLayout
     from wan_pipeline.wan.errors import StopReason
 
-__all__ = ["Built", "Summary"]
+__all__ = ["CHECKED_LAST", "READING_STEPS", "Built", "Summary"]
 
 ZERO = Decimal(0)
 CHECKED_LAST = "every_request_stored"
@@ -46,8 +48,9 @@ class Built:
         unfinished: its requests that are not complete.
         rejections: rules broken by rows of its file, which were left out.
         steps: commands that bring the incomplete ones further.
-        stop: why submitting ended early, if it did.
-        left: requests that were not bought because of that.
+        own_stop: why submitting or fetching ended early, if it did.
+        hold: the stop of an earlier set that kept this one from buying, if one did.
+        left: requests that were not bought because of either.
         left_cost_usd: what they would cost.
         submitted: creates sent.
         stored: images stored.
@@ -66,7 +69,8 @@ class Built:
     unfinished: Sequence[UnfinishedRequest]
     rejections: int
     steps: Sequence[str]
-    stop: StopReason | None
+    own_stop: StopReason | None
+    hold: Hold | None
     left: int
     left_cost_usd: Decimal
     submitted: int
@@ -78,6 +82,25 @@ class Built:
     duration_s: float
     flagged: Mapping[str, int]
 
+    @property
+    def stop(self) -> StopReason | None:
+        """Why the set is not complete though more could be had: its own stop, or an earlier one."""
+        if self.own_stop is None and self.hold is not None and self.standing.has_work:
+            return self.hold.stop
+        return self.own_stop
+
+    @property
+    def held_back(self) -> str:
+        """That nothing was bought, and why; empty where nothing held the set back."""
+        if self.hold is None or not self.standing.has_work:
+            return ""
+        told = f"{self.hold}"
+        if self.left:
+            told += f"; {rest_told(self.left, self.left_cost_usd)}"
+        if self.standing.in_flight:
+            told += f"; {counted(self.standing.in_flight, 'request')} in flight, paid before"
+        return f"{told}. What to do: {self.hold.stop.remedy}"
+
     def exit_code(self) -> ExitCode:
         """The command's exit code if this were its only set."""
         failed_step = self.outcome.failed_step or ""
@@ -88,7 +111,9 @@ class Built:
         if failed_step in READING_STEPS or self.outcome.error_class == "ConfigurationError":
             return ExitCode.USAGE
         if self.outcome.success:
-            return ExitCode.COMPLETE
+            # The jobs of a set that was held back end without the check of what is complete.
+            incomplete = self.hold is not None and self.standing.incomplete
+            return ExitCode.INCOMPLETE if incomplete else ExitCode.COMPLETE
         if CHECKED_LAST in failed_step:
             return ExitCode.INCOMPLETE
         return ExitCode.ERROR
@@ -114,21 +139,29 @@ class Built:
             console.print(unfinished_table(self.unfinished))
         for step in self.steps:
             warn(console, step)
+        if self.held_back:
+            warn(console, self.held_back)
         if self.outcome.interrupted:
             warn(console, INTERRUPTED)
         elif not self.outcome.success and CHECKED_LAST not in (self.outcome.failed_step or ""):
             say(console, self.outcome.error)
         elif self.rejections:
             rejects = self.layout.tables(self.prompt_set) / REJECTS_FILE
-            warn(console, f"{self.rejections} rules broken by rows left out; see {rejects}")
+            warn(
+                console,
+                f"{counted(self.rejections, 'rule')} broken by rows left out; see {rejects}",
+            )
 
     def _add_course(self, table: Table) -> None:
         """What the run met on its way."""
         if self.taken_up:
-            table.add_row("taken up from earlier runs", f"{self.taken_up} requests, paid before")
+            table.add_row(
+                "taken up from earlier runs", f"{counted(self.taken_up, 'request')}, paid before"
+            )
         if self.pauses:
             table.add_row("pauses", printable(f"{len(self.pauses)}; the last: {self.pauses[-1]}"))
-        if not self.submitted and not self.stored and self.outcome.success:
+        nothing_done = not self.submitted and not self.stored and self.outcome.success
+        if nothing_done and not self.standing.incomplete:
             table.add_row("", "everything was stored already: nothing submitted, nothing paid")
 
     def _add_places(self, table: Table) -> None:
@@ -152,20 +185,20 @@ class Built:
             "taken_up": self.taken_up,
             "pauses": len(self.pauses),
             "repairs": list(self.repairs),
-            "cost_usd": str(self.cost_usd),
+            "cost_usd": dollars(self.cost_usd),
             "duration_s": round(self.duration_s, 3),
             "standing": asdict(self.standing),
             "not_complete": [
-                {**asdict(request), "reserved_usd": str(request.reserved_usd)}
+                {**asdict(request), "reserved_usd": dollars(request.reserved_usd)}
                 for request in self.unfinished
             ],
             "rejections": self.rejections,
             "flagged": dict(self.flagged),
             "stop": None if self.stop is None else self.stop.value,
             "left": self.left,
-            "left_cost_usd": str(self.left_cost_usd),
+            "left_cost_usd": dollars(self.left_cost_usd),
             "next_steps": list(self.steps),
-            "error": self.outcome.error,
+            "error": self.outcome.error or self.held_back,
             "metadata": str(self.layout.metadata(self.prompt_set)),
             "quarantine": str(self.layout.quarantine(self.prompt_set)),
             "gallery": str(self.layout.gallery(self.prompt_set) / "index.html"),
@@ -174,20 +207,39 @@ class Built:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Summary:
-    """All sets of one `wan run` together."""
+    """All sets of one `wan run` together.
+
+    Attributes:
+        built: those that were gone through.
+        not_started: how far the others are, by their names, as far as they are planned.
+        price_usd: per image; None where the profile has none.
+    """
 
     built: Sequence[Built]
+    not_started: Mapping[str, Standing] = field(default_factory=dict[str, "Standing"])
+    price_usd: Decimal | None = None
 
     def exit_code(self) -> ExitCode:
         """The worst of the sets'."""
         return max((each.exit_code() for each in self.built), default=ExitCode.COMPLETE)
 
+    def rest(self) -> str:
+        """What is left of all sets and what it would cost; empty for one set, which says so."""
+        waiting = self.not_started.values()
+        left = sum(each.left for each in self.built) + sum(each.to_buy for each in waiting)
+        if not left or len(self.built) + len(waiting) == 1:
+            return ""
+        images = sum(each.images_to_buy for each in waiting)
+        cost = sum((each.left_cost_usd for each in self.built), ZERO)
+        return f"all sets: {rest_told(left, cost + (self.price_usd or ZERO) * images)}"
+
     def last_line(self) -> str:
         """For scripts; its form is part of the interface."""
         cost = sum((each.cost_usd for each in self.built), ZERO)
+        standings = [*(each.standing for each in self.built), *self.not_started.values()]
         return (
             f"submitted={sum(each.submitted for each in self.built)}"
             f" stored={sum(each.stored for each in self.built)}"
-            f" failed={sum(each.standing.incomplete for each in self.built)}"
+            f" failed={sum(each.incomplete for each in standings)}"
             f" cost_usd={cost:.2f}"
         )

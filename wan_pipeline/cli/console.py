@@ -37,6 +37,7 @@ class LiveProgress(ProgressSink):
         self.tally: Tally | None = None
         self._console = console
         self._next_line = 0.0
+        self._untold = ""  # the newest counts, where no line told them
         self._pauses_told = self._repairs_told = 0
         # Asked once: while a step runs, Dagster puts a file in the place of standard output.
         self._is_live = console.is_terminal
@@ -93,10 +94,16 @@ class LiveProgress(ProgressSink):
         elif time.monotonic() >= self._next_line:
             self._next_line = time.monotonic() + PLAIN_EVERY_S
             self._console.print(counts)
+            self._untold = ""
+        else:
+            self._untold = counts
 
     def finished(self, report: BatchReport) -> None:
-        """Tables and pages follow."""
+        """Tables and pages follow; where there is no bar, a last line tells how it ended."""
         self.report = report
+        if self._untold:
+            self._console.print(self._untold)
+            self._untold = ""
         self._bar.update(self._task, description="writing tables and pages")
 
 

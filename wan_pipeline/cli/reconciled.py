@@ -13,6 +13,7 @@ from wan_pipeline.cli.exit_codes import ExitCode
 from wan_pipeline.cli.purchases import moment, short_ids
 from wan_pipeline.cli.screen import printable
 from wan_pipeline.generation.leftovers import Leftover, LeftoverKind
+from wan_pipeline.generation.told import counted, dollars
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -74,7 +75,7 @@ class Reconciled:
     def last_line(self) -> str:
         """For scripts; its form is part of the interface."""
         kinds = " ".join(
-            f"{kind.value}={self.images(kind)} {kind.value}_usd={_plain(self.dollars(kind))}"
+            f"{kind.value}={self.images(kind)} {kind.value}_usd={dollars(self.dollars(kind))}"
             for kind in LeftoverKind
         )
         return (
@@ -93,7 +94,7 @@ class Reconciled:
         done.add_row("tasks adopted", str(len(self.adopted)), "")
         done.add_row("files that were gone or damaged", str(len(self.broken)), "")
         for kind in LeftoverKind:
-            images = f"{self.images(kind)} images"
+            images = counted(self.images(kind), "image")
             done.add_row(_SPOKEN[kind], images, usd(self.dollars(kind)))
         tables = [done]
         if self.leftovers:
@@ -115,7 +116,7 @@ class Reconciled:
                 str(each.images),
                 usd(each.usd),
                 each.prompt_set,
-                moment(each.since) if each.since else "",
+                moment(each.since),
                 each.task_id or "",
                 each.reason,
             )
@@ -154,9 +155,9 @@ class Reconciled:
                     "attempt": each.attempt,
                     "set": each.prompt_set,
                     "task_id": each.task_id,
-                    "since": None if each.since is None else each.since.isoformat(),
+                    "since": each.since.isoformat(),
                     "images": each.images,
-                    "usd": _plain(each.usd),
+                    "usd": dollars(each.usd),
                     "reason": each.reason,
                 }
                 for each in self.leftovers
@@ -180,9 +181,3 @@ def _orphans_table(orphans: Sequence[ListedTask]) -> Table:
     if len(orphans) > SHOWN:
         table.add_row("...", f"{len(orphans) - SHOWN} more with --json")
     return table
-
-
-def _plain(amount: Decimal) -> str:
-    """At least cents, all places where there are more."""
-    cents = amount.quantize(Decimal("0.01"))
-    return f"{cents if cents == amount else amount.normalize():f}"

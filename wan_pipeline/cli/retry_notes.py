@@ -8,6 +8,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from wan_pipeline.cli.console import usd
+from wan_pipeline.generation.told import counted
 from wan_pipeline.ledger.retries import FINAL_KINDS, Retry, RetryRule
 from wan_pipeline.ledger.states import PurchaseState
 
@@ -74,7 +75,7 @@ def next_steps(
             cost = None if price_usd is None else price_usd * images
             steps.append(
                 f"{len(again)} {why}: `wan run {shlex.quote(prompt_set)} --retry {retry.value}`"
-                f" buys {images} images again, for {usd(cost)}"
+                f" buys {counted(images, 'image')} again, for {usd(cost)}"
             )
     if unknown := [each for each in standing if each.state is PurchaseState.UNKNOWN]:
         reserved = sum((each.reserved_usd for each in unknown), ZERO)

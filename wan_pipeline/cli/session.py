@@ -3,84 +3,36 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Self
 
-import pyarrow as pa
-
-from wan_pipeline.cli.built import Built
+from wan_pipeline.cli.built import READING_STEPS, Built, Summary
 from wan_pipeline.cli.console import LiveProgress
-from wan_pipeline.cli.exit_codes import ExitCode
+from wan_pipeline.cli.facts import StoredFacts
+from wan_pipeline.cli.order import Hold, Order, Way
 from wan_pipeline.cli.reproduced import Reproduced
-from wan_pipeline.cli.retry_notes import next_steps, with_retry_notes
 from wan_pipeline.cli.screen import warn
-from wan_pipeline.cli.status import damaged_plan
-from wan_pipeline.dataset.quality.reading import flag_counts
 from wan_pipeline.dataset.reproduction.verdict import REPORT_FILE, read_report
 from wan_pipeline.definitions import build_defs
 from wan_pipeline.defs.assets.drift import JOB as REPRODUCE
 from wan_pipeline.defs.dead_runs import fail_dead_runs
 from wan_pipeline.defs.launch import open_instance, run_job, told_by
-from wan_pipeline.generation.planning import (
-    PLAN_FILE,
-    Plan,
-    Standing,
-    UnfinishedRequest,
-    standing_of,
-    unfinished_of,
-)
-from wan_pipeline.prompts.errors import UnreadablePromptFileError
-from wan_pipeline.prompts.plan_table import REQUESTS_FILE
-from wan_pipeline.wan.errors import ConfigurationError, StopReason
+from wan_pipeline.generation.planning import PLAN_FILE, Plan
+from wan_pipeline.wan.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from dagster import Definitions
     from rich.console import Console
 
     from wan_pipeline.dataset.reproduction.naming import Series
     from wan_pipeline.defs.launch import JobOutcome
-    from wan_pipeline.ledger.retries import Retry
     from wan_pipeline.settings import DataLayout, Settings
 
-__all__ = ["Order", "Session"]
+__all__ = ["Session"]
 
 ZERO = Decimal(0)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Order:
-    """What a person asked of one `wan run` beyond the settings.
-
-    Attributes:
-        retry: what is bought again.
-        budget_usd: the most that all its sets together may pay and reserve; None for no such cap.
-    """
-
-    retry: Sequence[Retry] = ()
-    budget_usd: Decimal | None = None
-
-    def config(self, spent_usd: Decimal) -> dict[str, Any]:
-        """The configuration of the asset `images` for the next set, after so much was spent."""
-        config: dict[str, Any] = {}
-        if self.retry:
-            config["retry"] = [each.value for each in self.retry]
-        if self.budget_usd is not None:
-            config["budget_run_usd"] = f"{max(self.budget_usd - spent_usd, ZERO):f}"
-        return config
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Facts:
-    """What is stored about a set after a run."""
-
-    standing: Standing = field(default_factory=Standing)
-    unfinished: Sequence[UnfinishedRequest] = ()
-    steps: Sequence[str] = ()
-    rejections: int = 0
-    flagged: Mapping[str, int] = field(default_factory=dict[str, int])
 
 
 class Session:
@@ -91,6 +43,7 @@ class Session:
         self._settings = settings
         self._console = console
         self._instance = open_instance(settings)
+        self._facts = StoredFacts(settings, console=console)
 
     def __enter__(self) -> Self:
         fail_dead_runs(self._instance)
@@ -108,9 +61,11 @@ class Session:
         outcome = run_job(
             build_defs(self._settings), self._instance, "plan_only", prompt_set=prompt_set
         )
+        if outcome.interrupted:
+            raise KeyboardInterrupt
         if not outcome.success:
             raise ConfigurationError(f"{prompt_set}: {outcome.error}")
-        return self._plan(prompt_set)
+        return Plan.load(self.layout.tables(prompt_set) / PLAN_FILE)
 
     def publish(self, prompt_set: str) -> JobOutcome:
         """Write metadata and gallery anew from what is stored."""
@@ -128,43 +83,58 @@ class Session:
         outcome = run_job(defs, self._instance, "make_exports", ops={"exports": config})
         return outcome, told_by(self._instance, outcome, "exports")
 
-    def build_all(self, prompt_sets: Sequence[str], order: Order | None = None) -> list[Built]:
-        """Build one set after another; a stop or an interrupt ends it for all of them."""
+    def build_all(self, prompt_sets: Sequence[str], order: Order | None = None) -> Summary:
+        """Build one set after another; only an interrupt ends it for all of them.
+
+        What stops one set may stop the others from buying, see `Hold`. They are gone through all
+        the same, so that paid images are fetched while their URLs live, and the rest is counted.
+        """
         order, built, spent = order or Order(), list[Built](), ZERO
+        hold: Hold | None = None
         for prompt_set in prompt_sets:
-            built.append(self.build(prompt_set, order, spent_usd=spent))
+            built.append(self.build(prompt_set, order, spent_usd=spent, hold=hold))
             if order.budget_usd is not None:
                 spent += self._committed_by(built[-1].outcome)
-            if self._ends_all(built[-1], order, spent):
+            if built[-1].outcome.interrupted:
                 break
-        if left := prompt_sets[len(built) :]:
+            hold = Hold.after(prompt_set, built[-1].own_stop, hold)
+        left = prompt_sets[len(built) :]
+        if left:
             warn(self._console, f"not started: {', '.join(left)}. Run again for these")
-        return built
+        rest = {each: self._facts.of(each, order).standing for each in left}
+        return Summary(built=built, not_started=rest, price_usd=self._price_usd)
 
-    def build(self, prompt_set: str, order: Order, *, spent_usd: Decimal = ZERO) -> Built:
-        """Materialize the whole asset graph of one prompt set.
+    def build(
+        self,
+        prompt_set: str,
+        order: Order,
+        *,
+        spent_usd: Decimal = ZERO,
+        hold: Hold | None = None,
+    ) -> Built:
+        """Materialize the whole asset graph of one prompt set, or what of it a hold leaves.
 
         Args:
             prompt_set: the set.
             order: what was asked for.
             spent_usd: what earlier sets of the same order have used of its budget.
+            hold: what keeps this one from buying, if anything does.
         """
         began = time.monotonic()
         with LiveProgress(self._console) as progress:
             defs = build_defs(self._settings, resources={"progress": progress})
-            outcome = run_job(
-                defs,
-                self._instance,
-                "build_dataset",
-                prompt_set=prompt_set,
-                images=order.config(spent_usd),
-            )
-            failed_buying = outcome.failed_step == "images" and not outcome.interrupted
-            if failed_buying and self._planned(prompt_set):
-                # A stop must not hide what was paid for: show what is stored all the same.
-                run_job(defs, self._instance, "publish", prompt_set=prompt_set)
-        facts = self._stored_facts(prompt_set, order)
+            if hold is None:
+                outcome = self._bought(defs, prompt_set, order.config(spent_usd))
+            else:
+                outcome = self._not_bought(defs, prompt_set, hold.way)
+        facts = self._facts.of(prompt_set, order)
         report, tally = progress.report, progress.tally
+        stop, left, left_cost = None, 0, ZERO
+        if report is not None:
+            stop, left, left_cost = report.stop, report.left, report.left_cost_usd
+        if hold is not None:
+            left = facts.standing.to_buy
+            left_cost = (self._price_usd or ZERO) * facts.standing.images_to_buy
         return Built(
             prompt_set=prompt_set,
             layout=self.layout,
@@ -174,9 +144,10 @@ class Session:
             rejections=facts.rejections,
             steps=facts.steps,
             flagged=facts.flagged,
-            stop=report.stop if report else None,
-            left=report.left if report else 0,
-            left_cost_usd=report.left_cost_usd if report else ZERO,
+            own_stop=stop,
+            hold=hold,
+            left=left,
+            left_cost_usd=left_cost,
             submitted=tally.created if tally else 0,
             stored=tally.images if tally else 0,
             taken_up=tally.taken_up if tally else 0,
@@ -228,68 +199,44 @@ class Session:
             cost_usd=tally.cost_usd if tally else ZERO,
         )
 
-    def _ends_all(self, built: Built, order: Order, spent_usd: Decimal) -> bool:
-        """Whether the other sets would meet what ended this one."""
-        if built.stop is not StopReason.BUDGET:
-            return built.exit_code() in (ExitCode.STOPPED, ExitCode.INTERRUPTED)
-        price, caps = self._settings.account().price_usd or ZERO, self._settings.caps
-        today = datetime.now(UTC).date().isoformat()
-        with self._settings.open_ledger() as ledger:
-            shared = (
-                (order.budget_usd, spent_usd),
-                (caps.total, ledger.committed()),
-                (caps.day, ledger.committed(day=today)),
-            )
-        # What one set or one run may spend leaves the others theirs.
-        return any(cap is not None and used + price > cap for cap, used in shared)
+    def _bought(self, defs: Definitions, prompt_set: str, config: Mapping[str, Any]) -> JobOutcome:
+        """Build the set: plan it, buy what is missing, show it."""
+        outcome = run_job(
+            defs, self._instance, "build_dataset", prompt_set=prompt_set, images=config
+        )
+        failed_buying = outcome.failed_step == "images" and not outcome.interrupted
+        if failed_buying and self._planned(prompt_set):
+            # A stop must not hide what was paid for: show what is stored all the same.
+            run_job(defs, self._instance, "publish", prompt_set=prompt_set)
+        if outcome.failed_step in READING_STEPS and self._awaits_images(prompt_set):
+            # Its file cannot be used any more; what it paid for is at the provider all the same.
+            fetched = run_job(defs, self._instance, "recover", prompt_set=prompt_set)
+            return fetched if fetched.interrupted else outcome
+        return outcome
+
+    def _not_bought(self, defs: Definitions, prompt_set: str, way: Way) -> JobOutcome:
+        """Plan the set, and fetch what is paid for where that can work."""
+        planned = run_job(defs, self._instance, "plan_only", prompt_set=prompt_set)
+        if way is Way.COUNT or planned.interrupted:
+            return planned
+        # Also of a set whose file cannot be used any more, as above.
+        fetched = run_job(defs, self._instance, "recover", prompt_set=prompt_set)
+        return fetched if planned.success or fetched.interrupted else planned
+
+    @property
+    def _price_usd(self) -> Decimal | None:
+        return self._settings.account().price_usd
 
     def _committed_by(self, outcome: JobOutcome) -> Decimal:
         with self._settings.open_ledger() as ledger:
             return ledger.committed(run_id=outcome.run_id)
 
+    def _awaits_images(self, prompt_set: str) -> bool:
+        """Whether something that it bought has not arrived."""
+        if not self._settings.has_ledger:
+            return False
+        with self._settings.open_ledger() as ledger:
+            return any(each.bought_by_set == prompt_set for each in ledger.unfinished())
+
     def _planned(self, prompt_set: str) -> bool:
         return (self.layout.tables(prompt_set) / PLAN_FILE).exists()
-
-    def _plan(self, prompt_set: str) -> Plan:
-        return Plan.load(self.layout.tables(prompt_set) / PLAN_FILE)
-
-    def _stored_facts(self, prompt_set: str, order: Order) -> _Facts:
-        """How far the set is, what is not complete and why, and how many rules its rows break."""
-        requests = self.layout.tables(prompt_set) / REQUESTS_FILE
-        try:
-            rejections = self._plan(prompt_set).rejections if self._planned(prompt_set) else 0
-            if not requests.exists():
-                return _Facts(rejections=rejections)
-            with self._settings.open_ledger() as ledger:
-                standing = standing_of(requests, ledger)
-                unfinished = unfinished_of(requests, ledger)
-                purchases = ledger.purchases(each.request_id for each in unfinished)
-        except UnreadablePromptFileError as error:
-            # A run that gets as far as planning writes both anew; this one did not.
-            warn(self._console, damaged_plan(prompt_set, requests.parent, error))
-            return _Facts()
-        return _Facts(
-            standing=standing,
-            unfinished=with_retry_notes(
-                unfinished,
-                purchases,
-                retry=order.retry,
-                max_attempts=self._settings.max_attempts,
-            ),
-            steps=next_steps(
-                unfinished,
-                purchases,
-                prompt_set=prompt_set,
-                price_usd=self._settings.account().price_usd,
-                max_attempts=self._settings.max_attempts,
-            ),
-            rejections=rejections,
-            flagged=self._flagged(prompt_set),
-        )
-
-    def _flagged(self, prompt_set: str) -> Mapping[str, int]:
-        """Images by flag; none where the run did not come so far as to write them anew."""
-        try:
-            return flag_counts(self.layout.quality(prompt_set))
-        except (OSError, pa.ArrowException):
-            return {}

@@ -13,6 +13,7 @@ from wan_pipeline.defs.assets.spend import LAST_EVENT
 from wan_pipeline.defs.partitions import prompt_sets
 from wan_pipeline.defs.resources import WanResource
 from wan_pipeline.generation.planning import PLAN_FILE, Plan, standing_of
+from wan_pipeline.generation.told import counted
 from wan_pipeline.ledger.review import unfinished
 from wan_pipeline.ledger.snapshot import snapshot
 from wan_pipeline.prompts.changes import change_key, changed_at_ns
@@ -231,4 +232,5 @@ def _nothing_to_do(wan: WanResource, name: str) -> str | None:
     if changed_at_ns(source) != plan.source_mtime_ns or standing.to_buy:
         return None
     left = standing.failed + standing.unknown + standing.lost
-    return f"{left} requests need a person" if left else "everything is stored"
+    verb = "needs" if left == 1 else "need"
+    return f"{counted(left, 'request')} {verb} a person" if left else "everything is stored"

@@ -28,7 +28,7 @@ from wan_pipeline.ledger.budget import Caps
 from wan_pipeline.ledger.ledger import Ledger
 from wan_pipeline.ledger.retries import Retry, RetryRule
 from wan_pipeline.prompts.matrix.count import DEFAULT_MAX_PROMPTS
-from wan_pipeline.prompts.sets import find_prompt_sets
+from wan_pipeline.prompts.sets import find_prompt_file, scan
 from wan_pipeline.settings import Settings
 from wan_pipeline.speed_up import unusable_plan
 from wan_pipeline.temp_files import sweep_temp_files
@@ -147,14 +147,15 @@ class WanResource(dg.ConfigurableResource):
             ConfigurationError: there is none.
             DuplicatePromptSetError: two files have that name.
         """
-        sets = find_prompt_sets(self.layout.prompts_dir)
-        if prompt_set not in sets:
-            known = ", ".join(sorted(sets)) or "none"
+        folder = self.layout.prompts_dir
+        file = find_prompt_file(folder, prompt_set)
+        if file is None:
+            known = ", ".join(scan(folder).sets) or "none"
             raise ConfigurationError(
-                f"there is no prompt set {prompt_set!r} in {self.layout.prompts_dir} (found:"
+                f"there is no prompt set {prompt_set!r} in {folder} (found:"
                 f" {known}). Put its file there, or name one of those"
             )
-        return sets[prompt_set]
+        return file
 
     def ledger(self) -> Ledger:
         """The profile's ledger; to be closed."""

@@ -64,7 +64,7 @@ class Leftover:
     attempt: int
     prompt_set: str
     task_id: str | None
-    since: datetime | None
+    since: datetime
     images: int
     usd: Decimal
     reason: str
@@ -181,7 +181,7 @@ def _prices(view: Snapshot) -> Iterator[Leftover]:
             attempt=each.attempt,
             prompt_set=each.prompt_set,
             task_id=each.task_id,
-            since=None,
+            since=each.since,
             images=each.images,
             usd=each.cost_usd - each.expected_usd,
             reason=f"charged {each.cost_usd:f} USD, its images are priced {each.expected_usd:f}",

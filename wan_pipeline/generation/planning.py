@@ -9,6 +9,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Self
 
+from wan_pipeline.generation.paid import paid_told
 from wan_pipeline.ledger.reasons import LOST, reason_of
 from wan_pipeline.ledger.shown import shown_of
 from wan_pipeline.ledger.states import ImageState, PurchaseState
@@ -204,6 +205,9 @@ def unfinished_of(requests_path: Path, ledger: Ledger) -> list[UnfinishedRequest
     prompts: dict[str, str] = dict(zip(table["request_id"], table["prompt_id"], strict=True))
     purchases = ledger.purchases(prompts)
     lost = ledger.lost_images(prompts)
+    images = ledger.images(
+        request_id for request_id, purchase in purchases.items() if purchase.state in _PAID
+    )
     found: list[UnfinishedRequest] = []
     for request_id, prompt_id in prompts.items():
         purchase = purchases.get(request_id)
@@ -211,16 +215,22 @@ def unfinished_of(requests_path: Path, ledger: Ledger) -> list[UnfinishedRequest
         if state is PurchaseState.STORED and request_id not in lost:
             continue
         shown = LOST if state is PurchaseState.STORED else state.value
+        reason = reason_of(shown, purchase.problem if purchase else "")
+        if purchase and state in _PAID:
+            reason = paid_told(purchase, images.get(request_id, ()))
         found.append(
             UnfinishedRequest(
                 request_id=request_id,
                 prompt_id=prompt_id,
                 state=shown,
-                reason=reason_of(shown, purchase.problem if purchase else ""),
+                reason=reason,
                 reserved_usd=purchase.reserved_usd if purchase else Decimal(0),
             )
         )
     return sorted(found, key=lambda request: (request.prompt_id, request.request_id))
+
+
+_PAID = frozenset({PurchaseState.SUCCEEDED, PurchaseState.STORED})
 
 
 def _counted(

@@ -79,6 +79,7 @@ class PriceDifference:
         attempt: which purchase of it.
         prompt_set: the set that bought it.
         task_id: the provider's task.
+        since: when its intent was written.
         images: images received.
         cost_usd: as reported; this is what counts.
         expected_usd: price at the time of the intent, times `images`.
@@ -88,6 +89,7 @@ class PriceDifference:
     attempt: int
     prompt_set: str
     task_id: str | None
+    since: datetime
     images: int
     cost_usd: Decimal
     expected_usd: Decimal
@@ -138,6 +140,7 @@ def price_differences(view: Snapshot) -> list[PriceDifference]:
             _PURCHASES.attempt,
             _PURCHASES.bought_by_set.label("prompt_set"),
             _PURCHASES.task_id,
+            _PURCHASES.created_at,
             _PURCHASES.cost_usd,
             _PURCHASES.price_usd,
             images.label("images"),
@@ -161,6 +164,7 @@ def price_differences(view: Snapshot) -> list[PriceDifference]:
             attempt=row.attempt,
             prompt_set=row.prompt_set,
             task_id=row.task_id,
+            since=row.created_at,
             images=row.images,
             cost_usd=row.cost_usd,
             expected_usd=row.price_usd * row.images,

@@ -26,6 +26,7 @@ __all__ = [
     "PromptFileType",
     "PromptFolder",
     "file_type",
+    "find_prompt_file",
     "find_prompt_sets",
     "scan",
     "set_name",
@@ -90,6 +91,11 @@ class FolderProblem:
     files: tuple[Path, ...]
     message: str
 
+    @property
+    def hides_prompts(self) -> bool:
+        """Whether prompts are meant: a file of a type nobody reads is only in the way."""
+        return any(_split(file.name)[1] is not None for file in self.files)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PromptFolder:
@@ -138,9 +144,7 @@ def scan(folder: Path) -> PromptFolder:
             continue
         message = _problem(file)
         if message is None:
-            # Names that differ only in case would share one folder on some file systems.
-            key = unicodedata.normalize("NFC", set_name(file)).casefold()
-            found.setdefault(key, []).append(file)
+            found.setdefault(_key(set_name(file)), []).append(file)
         else:
             problems.append(FolderProblem(files=(file,), message=message))
     sets: dict[str, Path] = {}
@@ -165,6 +169,24 @@ def find_prompt_sets(folder: Path) -> dict[str, Path]:
         if len(problem.files) > 1:
             raise DuplicatePromptSetError(set_name(problem.files[0]), problem.files)
     return dict(result.sets)
+
+
+def find_prompt_file(folder: Path, name: str) -> Path | None:
+    """Return the file of one prompt set, whatever is wrong with others; None when there is none.
+
+    Raises:
+        DuplicatePromptSetError: two files have its name.
+    """
+    result = scan(folder)
+    for problem in result.problems:
+        if len(problem.files) > 1 and _key(set_name(problem.files[0])) == _key(name):
+            raise DuplicatePromptSetError(name, problem.files)
+    return result.sets.get(name)
+
+
+def _key(name: str) -> str:
+    """Names that differ only in case would share one folder on some file systems."""
+    return unicodedata.normalize("NFC", name).casefold()
 
 
 def _split(file_name: str) -> tuple[str, str | None]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
@@ -69,6 +69,7 @@ def told() -> Told:
                 attempt=2,
                 prompt_set=LONG,
                 task_id="0a1b2c3d-4e5f-6789-abcd-ef0123456789",
+                since=datetime(2026, 1, 2, tzinfo=UTC),
                 images=1,
                 cost_usd=4 * CENT,
                 expected_usd=3 * CENT,

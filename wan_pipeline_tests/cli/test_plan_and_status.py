@@ -18,7 +18,7 @@ from wan_pipeline.cli.console import unfinished_table
 from wan_pipeline.cli.screen import say, warn
 from wan_pipeline.emulator.plan import Fault, FaultKind
 from wan_pipeline.generation.planning import UnfinishedRequest
-from wan_pipeline_tests.cli.conftest import workbench
+from wan_pipeline_tests.cli.conftest import last_line, workbench
 from wan_pipeline_tests.emulator_fixture import FAST
 from wan_pipeline_tests.generation.batch_fixture import make_request
 
@@ -106,6 +106,57 @@ def test_a_file_that_cannot_be_used_exits_2(idle: Folder, text: str, said: str) 
     assert said in done.output
 
 
+def test_one_unusable_file_hides_no_other(idle: Folder) -> None:
+    """A name that two files have, a file without prompts: told, while the good ones are planned."""
+    idle.write("good.csv", "prompt\none\n")
+    idle.write("zoo.csv", "prompt\nbear\n")
+    idle.write("twin.csv", "prompt\ntwo\n")
+    idle.write("twin.jsonl", '{"prompt": "two"}\n')
+    idle.write("empty.csv", "title\nx\n")
+    idle.write("notes.docx", "PK")
+    named = idle.wan("plan", "good")
+    assert named.exit_code == 0, named.output
+    every = idle.wan("plan")
+    assert every.exit_code == 2, every.output
+    for words in ("good", "zoo", "Rename or remove all but one", "empty.csv", "notes.docx"):
+        assert words in every.output
+    told = idle.wan("plan", "--json")
+    assert told.exit_code == 2
+    assert [each["prompt_set"] for each in json.loads(told.stdout)] == ["good", "zoo"]
+    twin = idle.wan("plan", "twin")
+    assert twin.exit_code == 2
+    assert "Rename or remove all but one" in twin.output
+
+
+def test_a_stray_file_of_another_type_is_no_failure(idle: Folder) -> None:
+    """It is told, and everything that is meant was planned."""
+    idle.write("good.csv", "prompt\none\n")
+    idle.write("notes.docx", "PK")
+    done = idle.wan("plan")
+    assert done.exit_code == 0, done.output
+    assert "notes.docx" in done.output
+
+
+def test_a_run_over_an_unusable_file_builds_the_others(
+    folder: Folder, provider: RunningEmulator
+) -> None:
+    """Nothing of a bad file is bought; the exit code tells that not everything was built."""
+    folder.write("bad.csv", "title\nx\n")
+    folder.write("good.csv", "prompt\none\n")
+    folder.write("twin.csv", "prompt\ntwo\n")
+    folder.write("twin.jsonl", '{"prompt": "two"}\n')
+    done = folder.wan("run")
+    assert done.exit_code == 2, done.output
+    assert last_line(done.stdout)[:3] == (1, 1, 0)
+    assert "Rename or remove all but one" in done.output
+    assert "bad.csv" in done.output
+    (folder.path / "prompts" / "bad.csv").unlink()
+    again = folder.wan("run")
+    assert again.exit_code == 2, again.output
+    assert folder.wan("run", "good").exit_code == 0
+    assert provider.bill()["creates_received"] == 1
+
+
 def test_a_damaged_file_is_explained_in_our_words(idle: Folder) -> None:
     """Not in those of the library that stumbled over it."""
     idle.write("a.parquet", "PAR1 and nothing else")
@@ -128,7 +179,7 @@ def test_status_before_anything(idle: Folder) -> None:
     assert done.exit_code == 0, done.output
     found = json.loads(done.stdout)
     assert set(found["purchases"].values()) == {0}
-    assert (found["spent_usd"], found["reserved_usd"], found["sets"]) == ("0", "0", {})
+    assert (found["spent_usd"], found["reserved_usd"], found["sets"]) == ("0.00", "0.00", {})
     assert idle.wan("status").exit_code == 0
 
 
@@ -170,7 +221,7 @@ def test_status_tells_what_is_left_of_every_cap(doubtful: Folder) -> None:
         ("total", "0.12", "0.00"),
         ("day", "0.12", "0.88"),
         ("set", "0.12", "1.88"),
-        ("run", "0", "3"),
+        ("run", "0.00", "3.00"),
     ]
     assert {each["setting"] for each in found} == set(caps)
     shown = doubtful.wan("status", COLUMNS="300", **caps).output

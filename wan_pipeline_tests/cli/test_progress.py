@@ -7,11 +7,20 @@ import pty
 import re
 import subprocess
 import sys
+from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from wan_pipeline.cli.console import LiveProgress
+from wan_pipeline.cli.screen import open_console
+from wan_pipeline.generation.progress import BatchReport, Tally
+
 if TYPE_CHECKING:
+    import pytest
+
     from wan_pipeline_tests.cli.conftest import Folder
+
+ZERO = Decimal(0)
 
 
 def test_the_bar_moves_on_a_terminal(folder: Folder) -> None:
@@ -38,3 +47,17 @@ def test_the_bar_moves_on_a_terminal(folder: Folder) -> None:
     drawn = re.findall(r"images [^\r\n]* 12 requested, \d+ in flight, (\d+) done", screen)
     assert len(set(drawn)) > 1
     assert "submitted=12 stored=12 failed=0 cost_usd=0.36" in screen
+
+
+def test_the_last_line_without_a_terminal_is_the_end(capsys: pytest.CaptureFixture[str]) -> None:
+    """However short before it another line was due; and an end that was told is not told twice."""
+    with LiveProgress(open_console()) as progress:
+        tally = Tally(requests=51, done=16)
+        progress.update(tally)
+        tally.done = 41
+        progress.update(tally)
+        report = BatchReport(tally=tally, stop=None, stop_detail="", left=0, left_cost_usd=ZERO)
+        progress.finished(report)
+        progress.finished(report)
+    told = capsys.readouterr().out.splitlines()
+    assert [line.split(", ")[2] for line in told] == ["16 done", "41 done"]

@@ -6,7 +6,7 @@ import json
 import os
 import re
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
@@ -142,6 +142,24 @@ def test_a_task_in_doubt_is_left_to_a_person(
 
 
 @pytest.mark.slow
+def test_what_is_fetched_of_an_incomplete_set_is_published_without_a_false_alarm(
+    folder: Folder, provider: RunningEmulator
+) -> None:
+    """Red is only the check of what is complete: metadata and gallery are written."""
+    gone = Fault(kind=FaultKind.EXPIRED_URL, prompt_contains="two")
+    failed = Fault(kind=FaultKind.TASK_FAILED, prompt_contains="three")
+    provider.set_plan(FAST.model_copy(update={"faults": (gone, failed)}))
+    folder.write("set.csv", "prompt\none\ntwo\nthree\n")
+    assert folder.wan("run", "set").exit_code == 3
+    provider.set_plan(FAST)
+    done = folder.wan("reconcile", "--json")
+    assert done.exit_code == 0, done.output
+    assert json.loads(done.stdout)["fetched"] == 1
+    assert "not written" not in done.output
+    assert pq.read_metadata(folder.path / "emulator/metadata/set.parquet").num_rows == 2
+
+
+@pytest.mark.slow
 def test_what_is_adopted_is_published(
     folder: Folder, provider: RunningEmulator, lister: BookLister
 ) -> None:
@@ -214,7 +232,7 @@ def test_a_file_whose_url_is_dead_is_lost_with_its_cost(
     folder.write("set.csv", SAME_AS_SET)
     hint = folder.wan("run", "set")
     assert last_line(hint.stdout) == (0, 0, 1, Decimal(0))
-    assert "1 lost: `wan run set --retry lost` buys 1 images again" in hint.output
+    assert "1 lost: `wan run set --retry lost` buys 1 image again" in hint.output
     again = folder.wan("run", "set", "--retry", "lost")
     assert again.exit_code == 0, again.output
     assert last_line(again.stdout) == (1, 1, 0, Decimal("0.03"))
@@ -237,8 +255,11 @@ def test_what_expired_and_what_cost_more_is_told(folder: Folder, provider: Runni
     assert (found["expired"], found["expired_usd"]) == (1, Decimal("0.03"))
     assert (found["price"], found["price_usd"]) == (2, Decimal("0.02"))
     assert (found["unknown"], found["lost"]) == (0, 0)
-    for words in ("charged 0.08 USD", "priced 0.06"):
+    for words in ("charged 0.08 USD", "priced 0.06", "1 image ", "2 images "):
         assert words in done.output
+    told = json.loads(folder.wan("reconcile", "--json").stdout)["unexplained"]
+    today = datetime.now(UTC) - timedelta(hours=1)
+    assert all(datetime.fromisoformat(each["since"]) > today for each in told)
 
 
 def test_a_refused_key_stops_it(doubtful: Folder, provider: RunningEmulator) -> None:

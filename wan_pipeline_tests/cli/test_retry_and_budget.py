@@ -39,7 +39,7 @@ def test_what_failed_is_bought_again_and_what_moderation_rejected_is_not(
     assert first.exit_code == 3, first.output
     assert last_line(first.stdout) == (3, 1, 2, Decimal("0.03"))
     assert "1 failed for a reason that may pass: `wan run set --retry failed`" in first.output
-    assert "buys 1 images again, for $0.03" in first.output
+    assert "buys 1 image again, for $0.03" in first.output
     assert "not retried" not in first.output
     idle = folder.wan("run", "set")
     assert last_line(idle.stdout) == (0, 0, 2, Decimal(0))
@@ -145,5 +145,5 @@ def test_the_cap_of_one_set_does_not_stop_the_others(
     assert "not started" not in done.output
     shared = folder.wan("run", WAN_BUDGET_TOTAL_USD="0.06")
     assert shared.exit_code == 4, shared.output
-    assert "not started: b" in shared.output  # it would meet the same cap
+    assert "not started" not in shared.output  # what of it is paid is fetched all the same
     assert provider.bill()["usd"] == "0.06"

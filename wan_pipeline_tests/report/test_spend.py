@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
@@ -133,6 +133,7 @@ def test_surprising_costs_and_passed_caps_are_told(tmp_path: Path) -> None:
                 attempt=1,
                 prompt_set="kites",
                 task_id="task-7",
+                since=datetime(2026, 1, 2, tzinfo=UTC),
                 images=2,
                 cost_usd=5 * CENT,
                 expected_usd=6 * CENT,
@@ -182,6 +183,7 @@ def test_a_page_is_safe_whatever_users_and_providers_wrote(tmp_path: Path) -> No
                 attempt=1,
                 prompt_set=name,
                 task_id=name,
+                since=datetime(2026, 1, 2, tzinfo=UTC),
                 images=1,
                 cost_usd=CENT,
                 expected_usd=CENT,

@@ -26,6 +26,7 @@ from wan_pipeline.defs.named import is_named
 from wan_pipeline.defs.progress import ProgressSink, in_log
 from wan_pipeline.defs.resources import WanResource
 from wan_pipeline.generation.progress import BatchReport
+from wan_pipeline.generation.told import rest_told
 from wan_pipeline.report.drift import PAGE_FILE, write_drift_page
 from wan_pipeline.wan.errors import AccountStopError
 
@@ -134,7 +135,7 @@ def drift(
         "files_repaired": len(batch.tally.repairs),
     }
     if batch.stop is not None:
-        left = f"{batch.left} requests are left, which would cost {batch.left_cost_usd:f} USD"
+        left = rest_told(batch.left, batch.left_cost_usd)
         stop = AccountStopError(batch.stop, f"{batch.stop_detail.rstrip(' .')}. {left}")
         raise dg.Failure(str(stop), metadata=metadata, allow_retries=False) from stop
     yield dg.MaterializeResult(metadata=metadata)

@@ -16,6 +16,7 @@ from wan_pipeline.defs.progress import ProgressSink, in_log
 from wan_pipeline.defs.resources import WanResource
 from wan_pipeline.generation.planning import standing_of, unfinished_of
 from wan_pipeline.generation.progress import BatchReport
+from wan_pipeline.generation.told import rest_told
 from wan_pipeline.layout import DataLayout
 from wan_pipeline.ledger.budget import Caps
 from wan_pipeline.ledger.ledger import Ledger
@@ -185,7 +186,7 @@ def _usd(name: str, given: str | None) -> Decimal | None:
 
 
 def _with_what_is_left(report: BatchReport) -> str:
-    left = f"{report.left} requests are left, which would cost {report.left_cost_usd:f} USD"
+    left = rest_told(report.left, report.left_cost_usd)
     return f"{report.stop_detail.rstrip(' .')}. {left}"
 
 
