@@ -214,7 +214,7 @@ def spent_by(folder: Folder, label: str) -> Decimal:
     table = pq.read_table(folder.path / "emulator/spend/purchases.parquet").to_pylist()
     of_series = f"reproduce/things@v1/{label}"
     paid = (row["cost_usd"] for row in table if row["bought_by_set"] == of_series)
-    return sum(paid, Decimal(0))
+    return sum((cost for cost in paid if cost is not None), Decimal(0))
 
 
 def test_the_spend_page_and_tables_are_refreshed(folder: Folder, shop: RunningEmulator) -> None:

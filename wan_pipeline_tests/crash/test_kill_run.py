@@ -48,10 +48,11 @@ def test_next_run_removes_unfinished_files(tmp_path: Path) -> None:
     assert trial.audit(trial.run()).violations == ()
 
 
-@pytest.mark.parametrize("answered", [WINDOW, REQUESTS], ids=["half bought", "all bought"])
+@pytest.mark.parametrize("answered", [1 + WINDOW, REQUESTS], ids=["half bought", "all bought"])
 def test_kill_outside_a_create_costs_nothing(answered: int, tmp_path: Path) -> None:
     """With every create answered, the next run buys the rest and the bill is the plan's price."""
-    # Slow enough that no task ends, and so no further create begins, until the kill.
+    # The first task ends alone, which proves the body's form. The others are slow enough that none
+    # ends, and so no further create begins, until the kill.
     trial = Trial(folder=tmp_path, speed_up=20)
     assert trial.run_and_kill(Moment(intents=answered, answered=answered), Victim.GROUP)
     ended = trial.run()

@@ -77,10 +77,10 @@ def test_the_run_is_red_after_everything_is_kept_and_shown(troubled: Troubled) -
         "materialized plan",
         "materialized images",
         "materialized image_metadata",
-        "materialized spend",
         "materialized quality",
         "materialized gallery",
         "failed gallery_every_request_stored",
+        "materialized spend",
         "run failed",
     ]
     assert not troubled.run.outcome.success

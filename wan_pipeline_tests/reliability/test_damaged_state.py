@@ -247,6 +247,7 @@ async def test_folder_that_is_deleted_in_mid_run_stops_the_buying(
 ) -> None:
     """Nothing can be written down any more: at most what was on its way is bought."""
     emulator.set_plan(EmulatorPlan(speed_up=1000, latency=SLOW))
+    await bench.prove_form()
     buying = asyncio.ensure_future(bench.buy(make_requests(60)))
     await until_accepted(emulator, 5)
     shutil.rmtree(bench.folder)

@@ -256,12 +256,12 @@ async def test_07_state_has_task_ids_after_crash(
             await process.wait()
             polled.set()
 
-    async with (
-        gate(emulator.base_url, arrived=look) as server,
-        batch_process(bench, server.url, IN_FLIGHT) as process,
-    ):
-        await asyncio.wait_for(polled.wait(), 60)
-        known = {task_id for _, task_id in rows(bench.folder)}
+    async with gate(emulator.base_url, arrived=look) as server:
+        bench.base_url = server.url
+        await bench.prove_form()
+        async with batch_process(bench, server.url, IN_FLIGHT) as process:
+            await asyncio.wait_for(polled.wait(), 60)
+            known = {task_id for _, task_id in rows(bench.folder)}
     assert known == {task["id"] for task in emulator.tasks()}
     bench.base_url = emulator.base_url
     report = await bench.buy(make_requests(IN_FLIGHT))
