@@ -27,7 +27,8 @@ async def keep_task_id(
     """Write it into the ledger; while that cannot be written, into the rescue file.
 
     Returns:
-        When the task's record and results die; None when the purchase is another run's by now.
+        When the task's record and results die; None when the task cannot be the purchase's, which
+        the ledger tells then.
 
     Raises:
         LedgerUnavailableError: the ledger stays unwritable; the rescue file has the task, or the

@@ -158,8 +158,8 @@ class Ledger(LedgerReader):
         """The provider has a task; to be durable before its first poll.
 
         Returns:
-            The task's deadline; or None when the task already belongs to another request: then
-            this one is `unknown`, since one task cannot be the result of two purchases.
+            The task's deadline; None when the task cannot be the purchase's, see
+            `tasks.attach_task`.
         """
         now = self.now()
         deadline = now + timedelta(seconds=lifetime_s)

@@ -87,6 +87,7 @@ _STANDING = (
         _PURCHASES.created_at,
         _PURCHASES.bought_by_set,
         _PURCHASES.run_id,
+        _PURCHASES.task_id,
     )
     .where(*_at_key(schema.purchases))
     .with_for_update()  # on PostgreSQL; SQLite lets in one writer at a time

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from wan_pipeline.ledger import schema
 from wan_pipeline.ledger.decisions import withdraw_fresh_attempt
 from wan_pipeline.ledger.moves import move, stands
-from wan_pipeline.ledger.rows import holder_of_task
+from wan_pipeline.ledger.rows import holder_of_task, standing, update_purchase
 from wan_pipeline.ledger.states import ImageState, PurchaseState
 
 if TYPE_CHECKING:
@@ -39,8 +39,9 @@ def attach_task(
     """The provider has a task for the purchase, which is `submitted` by it.
 
     Returns:
-        False when the task already belongs to another request: then this one is `unknown`, since
-        one task cannot be the result of two purchases.
+        False when the task cannot be the purchase's: it already belongs to another request, and
+        this one is `unknown`, since one task cannot be the result of two purchases; or a person
+        adopted another task before this answer came, and the history tells of the second one.
 
     Raises:
         TransitionError: another owner has the purchase, or its state does not lead there.
@@ -48,6 +49,8 @@ def attach_task(
     holder = holder_of_task(tx.connection, key.profile, task_id)
     if holder == key and stands(tx, key, PurchaseState.SUBMITTED, owner):
         return True  # written down already, by a try whose answer got lost
+    if holder is None and _note_second_task(tx, key, task_id, owner=owner, now=now):
+        return False
     to = partial(move, tx, key, owner_id=owner.owner_id, now=now)
     if holder not in (None, key):
         reason = f"the provider named task {task_id} of request {holder.request_id}"
@@ -116,6 +119,29 @@ def finish_task(
             for index, (url, job_id) in enumerate(links)
         ],
     )
+
+
+def _note_second_task(
+    tx: Transaction, key: PurchaseKey, task_id: str, *, owner: Owner, now: datetime
+) -> bool:
+    """Write a task down that came after another one was adopted; whether it was so."""
+    row = standing(tx, key)
+    if row is None or row.task_id is None:
+        return False
+    told = (
+        f"its create was answered with task {task_id} after task {row.task_id} was adopted for it:"
+        " both are paid; look both up in the provider's console"
+    )
+    update_purchase(tx, key, error_message=told)
+    tx.append_event(
+        key,
+        now=now,
+        from_state=row.state,
+        to_state=row.state,
+        owner_id=owner.owner_id,
+        detail=told,
+    )
+    return True
 
 
 def _full_price(row: Any) -> Decimal:

@@ -112,6 +112,27 @@ async def test_late_answer_after_a_decision_is_not_lost(decided: PurchaseState, 
     assert life.ledger.committed() == life.ledger.spent() == Decimal("0.03")
 
 
+@pytest.mark.parametrize("then", ["submitted", "stored"])
+async def test_late_answer_with_another_task_than_the_adopted_is_told(
+    then: str, life: Life
+) -> None:
+    """Both are paid: the adopted one is followed, the other one stands in row and history."""
+    await life.reach(S.UNKNOWN)
+    decide(life, adopt)
+    if then == "stored":
+        await life.succeed()
+        await life.go(S.STORED)
+    before = life.state(), life.ledger.committed()
+    late = await life.ledger.submitted(life.key(), life.owner, task_id="late", lifetime_s=60)
+    assert late is None
+    assert (life.state(), life.ledger.committed()) == before
+    assert history(life)[-1][1] == then
+    for told in (history(life)[-1][3], life.ledger.purchases()["r1"].problem):
+        assert told is not None
+        assert "answered with task late after task" in told
+        assert "console" in told
+
+
 async def test_late_answer_leaves_an_attempt_that_is_on_its_way(life: Life) -> None:
     """It may be paid already; both are followed and counted."""
     await life.reach(S.RELEASED)
@@ -169,5 +190,5 @@ async def test_adopted_purchase_is_no_longer_its_buyer_s(life: Life) -> None:
         await life.ledger.unknown(life.key(), slow, "timeout")
         decide(life, adopt)
         with pytest.raises(TransitionError):
-            await life.ledger.submitted(life.key(), slow, task_id="late", lifetime_s=60)
+            await life.ledger.submitted(life.key(), slow, task_id="found", lifetime_s=60)
     assert life.ledger.purchases()["r1"].task_id == "found"

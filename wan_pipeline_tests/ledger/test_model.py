@@ -6,6 +6,7 @@ make it or refuse it and change nothing.
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import TYPE_CHECKING
 
 import hypothesis
@@ -15,7 +16,7 @@ from hypothesis.stateful import initialize, run_state_machine_as_test
 
 from wan_pipeline.ledger.budget import Caps
 from wan_pipeline.ledger.retries import RetryRule
-from wan_pipeline_tests.ledger.model.buying import Buying
+from wan_pipeline_tests.ledger.model.buying import Buying, Wish
 from wan_pipeline_tests.ledger.model.checks import Checks
 from wan_pipeline_tests.ledger.model.decisions import Decisions
 from wan_pipeline_tests.ledger.model.machine import Pick, owners
@@ -31,8 +32,11 @@ class Model(Buying, Results, Decisions, Checks):
     @initialize(owner=owners, failed=st.booleans())
     def begin(self, owner: int, failed: bool) -> None:
         """Purchases on different legs of their way, so that short walks get far."""
+        wish = Wish(
+            owner=owner, prompt_set="a", price=Decimal("0.03"), caps=Caps(), retry=RetryRule()
+        )
         for request in range(4):
-            self.intend(request, owner, "a", "0.03", Caps(), RetryRule())  # type: ignore[call-arg]
+            self.intend(request, wish)  # type: ignore[call-arg]
         first = Pick(0, None, anywhere=False)
         for task in ("1", "2"):
             self.submitted(first, task)  # type: ignore[call-arg]

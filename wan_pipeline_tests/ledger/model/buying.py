@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from decimal import Decimal
 
 import hypothesis.strategies as st
@@ -35,57 +36,63 @@ retries = st.builds(
 )
 
 
-class Buying(Machine):
-    """Until a purchase is submitted, or is not."""
+@dataclass(frozen=True, kw_only=True)
+class Wish:
+    """Who wants to buy, on which terms."""
 
-    @rule(
-        request=requests,
+    owner: int
+    prompt_set: str
+    price: Decimal
+    caps: Caps
+    retry: RetryRule
+
+
+def wishes(caps: st.SearchStrategy[Caps]) -> st.SearchStrategy[Wish]:
+    """Wishes under such caps."""
+    return st.builds(
+        Wish,
         owner=owners,
         prompt_set=st.sampled_from(["a", "b"]),
-        price=st.sampled_from(["0.03", "0.05"]),
+        price=st.sampled_from([Decimal("0.03"), Decimal("0.05")]),
         caps=caps,
         retry=retries,
     )
-    def intend(
-        self,
-        request: int,
-        owner: int,
-        prompt_set: str,
-        price: str,
-        caps: Caps,
-        retry: RetryRule,
-    ) -> None:
+
+
+class Buying(Machine):
+    """Until a purchase is submitted, or is not."""
+
+    @rule(request=requests, wish=wishes(caps))
+    def intend(self, request: int, wish: Wish) -> None:
         """Write an intent, retry, or meet what stands."""
         n = 1 + request % 3
         wanted = intention(
             f"r{request}",
             profile=self.profile,
             n=n,
-            price_usd=Decimal(price),
-            bought_by_set=prompt_set,
-            caps=caps,
-            retry=retry,
+            price_usd=wish.price,
+            bought_by_set=wish.prompt_set,
+            caps=wish.caps,
+            retry=wish.retry,
         )
-        change = self.ledger.intend(wanted, owner=self.owners[owner])
-        attempt = self.next_attempt(request, retry)
-        day, run, cost = self.time.now.date().isoformat(), RUNS[owner], Decimal(price) * n
+        change = self.ledger.intend(wanted, owner=self.owners[wish.owner])
+        attempt = self.next_attempt(request, wish.retry)
         if attempt is None:
             standing = self.wait(change)
             assert isinstance(standing, Purchase)
-            assert (standing.attempt, standing.state) == (
-                self.latest(request)[0],
-                self.latest(request)[1].state,
-            )  # type: ignore[union-attr]
+            number, row = self.latest(request)  # type: ignore[misc]
+            assert (standing.attempt, standing.state) == (number, row.state)
             return
+        day, run, cost = self.time.now.date().isoformat(), RUNS[wish.owner], wish.price * n
         filters = {
             "run": {"run_id": run},
             "day": {"day": day},
-            "prompt_set": {"prompt_set": prompt_set},
+            "prompt_set": {"prompt_set": wish.prompt_set},
             "total": {},
         }
         over = {
             name
-            for name, cap in caps.named().items()
+            for name, cap in wish.caps.named().items()
             if self.committed(**filters[name]) + cost > cap
         }
         if over:
@@ -95,32 +102,17 @@ class Buying(Machine):
             return
         assert self.wait(change) == self.key(request, attempt)
         self.rows[request, attempt] = Row(
-            S.INTENT, owner, (day, prompt_set, run), cost, reserved=cost
+            S.INTENT, wish.owner, (day, wish.prompt_set, run), cost, reserved=cost
         )
-        for name, cap in caps.named().items():
+        for name, cap in wish.caps.named().items():
             assert self.ledger.committed(**filters[name]) <= cap
 
-    @rule(
-        number=st.integers(0, 30),
-        owner=owners,
-        prompt_set=st.sampled_from(["a", "b"]),
-        price=st.sampled_from(["0.03", "0.05"]),
-        caps=tight,
-        retry=retries,
-    )
-    def buy(
-        self,
-        number: int,
-        owner: int,
-        prompt_set: str,
-        price: str,
-        caps: Caps,
-        retry: RetryRule,
-    ) -> None:
+    @rule(number=st.integers(0, 30), wish=wishes(tight))
+    def buy(self, number: int, wish: Wish) -> None:
         """The same for a request that may be bought, as far as the caps and the rule go."""
         free = [each for each in range(REQUESTS) if self.next_attempt(each, ANYTHING)]
         request = (free or [0])[number % len(free or [0])]
-        self.intend(request, owner, prompt_set, price, caps, retry)  # type: ignore[call-arg]
+        self.intend(request, wish)  # type: ignore[call-arg]
 
     @precondition(leads_to(S.PLANNED))
     @rule(pick=picks)
@@ -169,10 +161,13 @@ class Buying(Machine):
         holder = next((each for each in self.rows.values() if each.task == task), None)
         repeated = holder is row and row.state is S.SUBMITTED and row.owner == owner
         to = S.SUBMITTED if holder in (None, row) else S.UNKNOWN
-        allowed = repeated or self.allowed(row, to, owner)
+        second = holder is None and row.task is not None
+        allowed = second or repeated or self.allowed(row, to, owner)
         change = self.ledger.submitted(key, self.owners[owner], task_id=task, lifetime_s=3600)
         deadline = self.agree(change, allowed=allowed, error=TransitionError)
-        if allowed and not repeated:
+        if second:  # told in the history, and changes nothing
+            assert deadline is None
+        elif allowed and not repeated:
             assert (deadline is None) == (to is S.UNKNOWN)
             row.state = to
             if to is S.SUBMITTED:
