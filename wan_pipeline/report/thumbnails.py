@@ -26,7 +26,6 @@ __all__ = [
     "ThumbnailError",
     "ThumbnailItem",
     "ThumbnailReport",
-    "ensure_thumbnail",
     "ensure_thumbnails",
     "load_small",
 ]
@@ -72,25 +71,6 @@ class ThumbnailReport:
     made: int
 
 
-def ensure_thumbnail(
-    image_path: Path, thumbs_root: Path, image_id: str, *, width_px: int = THUMBNAIL_WIDTH_PX
-) -> Path:
-    """Return the thumbnail of one image, painting it first if it is not there.
-
-    JPEG, RGB, upright, without EXIF or comment, never larger than the image.
-
-    Args:
-        image_path: the stored image.
-        thumbs_root: folder of thumbnails; the file goes to ``<width>/ab/<image_id>.jpg``.
-        image_id: SHA-256 of the image, 64 lower-case hex digits.
-        width_px: width in pixels; the height follows, up to four times as much.
-
-    Raises:
-        ThumbnailError: no such file, no image, too many pixels, or the disk refused.
-    """
-    return _ensure(image_path, thumbs_root, image_id, width_px)[0]
-
-
 def ensure_thumbnails(
     items: Iterable[ThumbnailItem],
     thumbs_root: Path,
@@ -98,14 +78,15 @@ def ensure_thumbnails(
     width_px: int = THUMBNAIL_WIDTH_PX,
     workers: int = _WORKERS,
 ) -> ThumbnailReport:
-    """Do `ensure_thumbnail` for many images; a bad one is reported, the others go on.
+    """Paint the thumbnails that are not there; a bad image is reported, the others go on.
 
-    Runs in threads: Pillow lets go of the interpreter while it decodes.
+    JPEG, RGB, upright, without EXIF or comment, never larger than the image. Runs in threads:
+    Pillow lets go of the interpreter while it decodes.
 
     Args:
         items: the images; one that occurs twice is painted once.
-        thumbs_root: as in `ensure_thumbnail`.
-        width_px: as in `ensure_thumbnail`.
+        thumbs_root: folder of thumbnails; a file goes to ``<width>/ab/<image_id>.jpg``.
+        width_px: width in pixels; the height follows, up to four times as much.
         workers: threads, each holding one decoded image (8 MB at 1440*1440 pixels).
     """
     images = {item.image_id: item.image_path for item in items}

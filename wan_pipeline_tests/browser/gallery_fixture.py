@@ -13,7 +13,7 @@ from PIL import Image, ImageDraw
 
 from wan_pipeline.report.gallery import GallerySummary, write_gallery
 from wan_pipeline.report.items import AbsentRequest, GalleryRow, ImageQuality, Outcome
-from wan_pipeline.report.thumbnails import ensure_thumbnail
+from wan_pipeline.report.thumbnails import ThumbnailItem, ensure_thumbnails
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
@@ -43,7 +43,8 @@ def rows(data: Path) -> list[GalleryRow]:
         path = data / "images" / f"{image_id}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
         image.save(path, compress_level=1)
-        thumb = ensure_thumbnail(path, data / "thumbs", image_id)
+        item = ThumbnailItem(image_id=image_id, image_path=path)
+        thumb = ensure_thumbnails([item], data / "thumbs").paths[image_id]
         alike = ImageQuality(
             flags=["near_duplicate"], near_duplicates=2, near_duplicate_group=image_id, nearest=0
         )

@@ -15,7 +15,6 @@ from PIL import Image
 from wan_pipeline.report.thumbnails import (
     ThumbnailError,
     ThumbnailItem,
-    ensure_thumbnail,
     ensure_thumbnails,
     load_small,
 )
@@ -32,6 +31,18 @@ def saved(path: Path, size: tuple[int, int] = (1280, 1280), mode: str = "RGB") -
     return path
 
 
+def thumbnail(source: Path, thumbs: Path, **options: int) -> Path:
+    """The thumbnail of one image that can be shown."""
+    item = ThumbnailItem(image_id=ID_A, image_path=source)
+    return ensure_thumbnails([item], thumbs, **options).paths[ID_A]
+
+
+def problem(source: Path, thumbs: Path) -> str:
+    """What is told of one image that cannot."""
+    item = ThumbnailItem(image_id=ID_A, image_path=source)
+    return ensure_thumbnails([item], thumbs).failed[ID_A]
+
+
 @pytest.mark.parametrize(
     ("size", "expected"),
     [
@@ -46,7 +57,7 @@ def test_width_is_fixed_and_height_follows(
     tmp_path: Path, size: tuple[int, int], expected: tuple[int, int]
 ) -> None:
     """A tall picture is as sharp in its column as a square one; nothing is enlarged."""
-    thumb = ensure_thumbnail(saved(tmp_path / "a.png", size), tmp_path / "thumbs", ID_A)
+    thumb = thumbnail(saved(tmp_path / "a.png", size), tmp_path / "thumbs")
     with Image.open(thumb) as image:
         assert (image.format, image.mode, image.size) == ("JPEG", "RGB", expected)
 
@@ -54,10 +65,10 @@ def test_width_is_fixed_and_height_follows(
 def test_thumbnail_is_named_by_the_image_and_kept(tmp_path: Path) -> None:
     """The second call reads nothing: the image may even be gone."""
     source = saved(tmp_path / "a.png")
-    thumb = ensure_thumbnail(source, tmp_path / "thumbs", ID_A)
+    thumb = thumbnail(source, tmp_path / "thumbs")
     assert thumb == tmp_path / "thumbs" / "320" / "aa" / f"{ID_A}.jpg"
     source.unlink()
-    assert ensure_thumbnail(source, tmp_path / "thumbs", ID_A) == thumb
+    assert thumbnail(source, tmp_path / "thumbs") == thumb
 
 
 def test_metadata_stays_behind_and_orientation_is_applied(tmp_path: Path) -> None:
@@ -65,7 +76,7 @@ def test_metadata_stays_behind_and_orientation_is_applied(tmp_path: Path) -> Non
     exif = Image.Exif()
     exif[0x0112], exif[0x010E] = 6, "a private note"
     Image.new("RGB", (400, 200)).save(tmp_path / "a.jpg", exif=exif, comment=b"a private note")
-    thumb = ensure_thumbnail(tmp_path / "a.jpg", tmp_path / "thumbs", ID_A, width_px=100)
+    thumb = thumbnail(tmp_path / "a.jpg", tmp_path / "thumbs", width_px=100)
     with Image.open(thumb) as image:
         assert image.size == (100, 200)
         assert not image.getexif()
@@ -117,15 +128,13 @@ def test_decompression_bombs_are_not_decoded(
         monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", limit)
         with warnings.catch_warnings():
             warnings.simplefilter(action)  # outside of tests Pillow's warning stops nothing
-            with pytest.raises(ThumbnailError, match=r"a\.png"):
-                ensure_thumbnail(source, tmp_path / "thumbs", ID_A)
+            assert "a.png" in problem(source, tmp_path / "thumbs")
 
 
-def test_refusing_disk_is_a_thumbnail_error(tmp_path: Path) -> None:
+def test_refusing_disk_is_told(tmp_path: Path) -> None:
     """A thumbs folder that cannot be made is named with what to do."""
     (tmp_path / "thumbs").write_text("a file where the folder should be")
-    with pytest.raises(ThumbnailError, match="writable"):
-        ensure_thumbnail(saved(tmp_path / "a.png"), tmp_path / "thumbs", ID_A)
+    assert "writable" in problem(saved(tmp_path / "a.png"), tmp_path / "thumbs")
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
