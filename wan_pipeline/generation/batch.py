@@ -145,7 +145,7 @@ class _Batch:
         await taking_up.take_up_rescued()
         if everything:
             ports = self._course.ports
-            await restore_found(ports, ports.ledger.images_lost())
+            await restore_found(ports, ports.ledger.lost_images())
             await taking_up.fetch_again(ports.ledger.stored_images_alive(ports.clock.now()))
 
 

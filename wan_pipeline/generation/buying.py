@@ -106,7 +106,9 @@ class Buying:
 
     def has_lost(self, purchase: Purchase) -> bool:
         """Whether a paid image of a purchase can no longer arrive."""
-        lost = self._ports.ledger.lost_images([purchase.request_id], series=self._terms.series)
+        lost = self._ports.ledger.requests_with_lost_images(
+            [purchase.request_id], series=self._terms.series
+        )
         return bool(lost)
 
     async def _buy_chunk(self, chunk: list[tuple[str, GenerationRequest]]) -> None:
@@ -117,7 +119,7 @@ class Buying:
         await restore_found(self._ports, images)
         taken |= await self._taking_up.fetch_again(images)
         standing = ledger.purchases(request_ids, series=series)
-        lost = ledger.lost_images(request_ids, series=series)
+        lost = ledger.requests_with_lost_images(request_ids, series=series)
         self._course.told()
         for request_id, request in chunk:
             if request_id in taken:

@@ -179,7 +179,9 @@ def standing_of(requests_path: Path, ledger: Ledger) -> Standing:
     """How far a set's requests are now: one column of the request table and the ledger."""
     wanted = _images_per_request(requests_path)
     stored = {each: len(shown.images) for each, shown in shown_of(ledger, wanted).items()}
-    return _counted(wanted, ledger.purchases(wanted), stored, ledger.lost_images(wanted))
+    return _counted(
+        wanted, ledger.purchases(wanted), stored, ledger.requests_with_lost_images(wanted)
+    )
 
 
 def standing_in(
@@ -195,7 +197,7 @@ def standing_in(
         wanted,
         ledger.purchases(wanted, series=series),
         stored,
-        ledger.lost_images(wanted, series=series),
+        ledger.requests_with_lost_images(wanted, series=series),
     )
 
 
@@ -204,7 +206,7 @@ def unfinished_of(requests_path: Path, ledger: Ledger) -> list[UnfinishedRequest
     table = request_columns(requests_path, ["request_id", "prompt_id"])
     prompts: dict[str, str] = dict(zip(table["request_id"], table["prompt_id"], strict=True))
     purchases = ledger.purchases(prompts)
-    lost = ledger.lost_images(prompts)
+    lost = ledger.requests_with_lost_images(prompts)
     images = ledger.images(
         request_id for request_id, purchase in purchases.items() if purchase.state in _PAID
     )

@@ -97,7 +97,7 @@ class LedgerReader:
                 found.setdefault(row.request_id, []).append(ImageRecord.from_row(row))
         return found
 
-    def images_lost(self) -> dict[str, list[ImageRecord]]:
+    def lost_images(self) -> dict[str, list[ImageRecord]]:
         """Lost images per request id."""
         table = schema.images
         query = sa.select(table).where(
@@ -119,7 +119,7 @@ class LedgerReader:
             )
             return [Purchase.from_row(row) for row in rows]
 
-    def lost_images(
+    def requests_with_lost_images(
         self, request_ids: Iterable[str] | None = None, *, series: str | None = None
     ) -> set[str]:
         """Ids of requests that have a paid image which can no longer arrive.

@@ -113,7 +113,7 @@ async def test_file_is_lost_with_its_cost_when_its_url_has_died(
     assert bench.books().image_states(request) == ("lost",)
     assert bench.books().spent == PRICE
     with bench.ledger() as ledger:
-        assert ledger.lost_images() == {request.request_id}
+        assert ledger.requests_with_lost_images() == {request.request_id}
     again = await bench.buy([request])
     assert (again.tally.created, again.tally.failed) == (0, 1)
     assert emulator.bill()["creates_received"] == 1

@@ -92,7 +92,7 @@ async def test_image_is_lost_when_its_url_has_died(
     assert bench.books().states() == ["stored"]
     assert (report.tally.created, report.tally.failed) == (0, 1)
     with bench.ledger() as ledger:
-        assert ledger.lost_images() == {request.request_id}
+        assert ledger.requests_with_lost_images() == {request.request_id}
 
 
 async def test_recovery_finishes_everything_and_creates_nothing(

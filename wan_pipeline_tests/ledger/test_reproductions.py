@@ -124,8 +124,8 @@ async def test_the_dataset_sees_none_of_it(life: Life) -> None:
         await store(life, await reproduce(life, series), lost=series == JUNE)
     await store(life, await reproduce(life, request_id="r2"))
     assert before == (life.ledger.purchases(), life.ledger.images(), shown_of(life.ledger, ["r1"]))
-    assert life.ledger.lost_images() == set()
-    assert life.ledger.lost_images(series=JUNE) == {"r1"}
+    assert life.ledger.requests_with_lost_images() == set()
+    assert life.ledger.requests_with_lost_images(series=JUNE) == {"r1"}
     assert set(life.ledger.purchases(series=MAY)) == {"r1", "r2"}
     assert [each.attempt for each in life.ledger.images(["r1"], series=JUNE)["r1"]] == [-2]
     assert [each.image_id for each in life.ledger.images_of(key(-1))] == ["i-1"]

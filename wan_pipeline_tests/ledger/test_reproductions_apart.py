@@ -85,7 +85,7 @@ async def end_of(history: list[Move]) -> Any:
             {each.request_id: told(each) for each in ledger.purchases().values()},
             {name: [(each.attempt, each.state) for each in images[name]] for name in images},
             {name: told(shown.purchase) for name, shown in shown_of(ledger, REQUESTS).items()},
-            ledger.lost_images(),
+            ledger.requests_with_lost_images(),
             ledger.committed(prompt_set="tests"),
         )
 

@@ -147,7 +147,7 @@ async def test_purchase_is_stored_when_no_image_can_arrive(life: Life) -> None:
     assert life.state() is S.SUCCEEDED
     assert await image(key, life.owner, 1, ImageState.STORED, image_id="b", path="q")
     assert life.state() is S.STORED
-    assert life.ledger.lost_images() == {"r1"}
+    assert life.ledger.requests_with_lost_images() == {"r1"}
     states = [record.state.value for record in life.ledger.images()["r1"]]
     assert states == ["stored", "stored", "lost"]
 

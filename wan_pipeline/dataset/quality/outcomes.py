@@ -165,7 +165,7 @@ def outcomes_of(requests_path: Path, ledger: LedgerReader) -> RequestOutcomes:
     table = request_columns(requests_path, ["prompt_id", "request_id", "prompt", "n"])
     asked = sorted(set(zip(*table.values(), strict=True)))
     ids = {request_id for _, request_id, _, _ in asked}
-    purchases, lost = ledger.purchases(ids), ledger.lost_images(ids)
+    purchases, lost = ledger.purchases(ids), ledger.requests_with_lost_images(ids)
     stored = {request_id: len(each.images) for request_id, each in shown_of(ledger, ids).items()}
     rows = [
         RequestOutcome(

@@ -158,7 +158,7 @@ def compare(
     ids = [each.request.request_id for each in sample.requests]
     purchases = ledger.purchases(ids, series=series)
     images = ledger.images(ids, series=series)
-    lost = ledger.lost_images(ids, series=series)
+    lost = ledger.requests_with_lost_images(ids, series=series)
     pairs = [
         pair
         for released, request_id in zip(sample.requests, ids, strict=True)
