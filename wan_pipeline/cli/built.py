@@ -162,7 +162,7 @@ class Built:
             table.add_row("pauses", printable(f"{len(self.pauses)}; the last: {self.pauses[-1]}"))
         nothing_done = not self.submitted and not self.stored and self.outcome.success
         if nothing_done and not self.standing.incomplete:
-            table.add_row("", "everything was stored already: nothing submitted, nothing paid")
+            table.add_row("nothing to do", "everything is stored: nothing submitted, nothing paid")
 
     def _add_places(self, table: Table) -> None:
         """Where everything lies, and what is noticed about the images."""

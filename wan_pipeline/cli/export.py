@@ -12,6 +12,7 @@ import typer
 from wan_pipeline.cli.explained import explained, say_why
 from wan_pipeline.cli.screen import open_console, warn
 from wan_pipeline.dataset.exports.terms import DEFAULT_SHARD_MB, BytesMode, checked_licence
+from wan_pipeline.generation.told import counted
 from wan_pipeline.settings import Settings
 
 __all__ = ["export"]
@@ -111,8 +112,8 @@ def export(
     if signed := max(each["markings"].get("provider-c2pa", 0) for each in found):
         warn(
             console,
-            f"{signed} images go as received: the provider has signed their files, and a mark would"
-            " break the signature. The column `marking` says provider-c2pa there.",
+            f"as received, without a mark: {counted(signed, 'image')}. The provider has signed the"
+            " files, and a mark would break that. The column `marking` says provider-c2pa there.",
         )
     if licence is None:
         warn(console, "The dataset card says: licence unknown. State one with --licence ID.")

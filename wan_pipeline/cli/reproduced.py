@@ -12,6 +12,7 @@ from wan_pipeline.cli.exit_codes import ExitCode
 from wan_pipeline.cli.explained import exit_code_of
 from wan_pipeline.cli.screen import printable, say, warn
 from wan_pipeline.dataset.reproduction.verdict import Verdict
+from wan_pipeline.generation.told import dollars
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -107,10 +108,10 @@ class Reproduced:
             "submitted": self.submitted,
             "stored": self.stored,
             "repairs": list(self.repairs),
-            "cost_usd": f"{self.cost_usd:f}",
+            "cost_usd": dollars(self.cost_usd),
             "stop": None if self.stop is None else self.stop.value,
             "left": self.left,
-            "left_cost_usd": f"{self.left_cost_usd:f}",
+            "left_cost_usd": dollars(self.left_cost_usd),
             "error": self.outcome.error,
             "folder": str(self.folder),
             "report": self.report,

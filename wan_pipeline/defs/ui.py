@@ -12,6 +12,7 @@ import pyarrow as pa
 from wan_pipeline.dataset.fields import description_of
 
 __all__ = [
+    "Origins",
     "column_lineage",
     "column_schema",
     "from_words",
@@ -103,7 +104,7 @@ def section(page: Path, anchor: str) -> dg.MetadataValue:
 
 def share_allowed(share: float) -> str:
     """What a check's description says of its threshold; nothing where nothing is allowed."""
-    return f"; {share:.1%} are allowed" if share else ""
+    return f"; {100 * share:.6g}% are allowed" if share else ""
 
 
 def table_rows(rows: list[dict[str, Any]], *, limit: int = 50) -> dg.MetadataValue:

@@ -8,6 +8,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from wan_pipeline.generation.told import counted
+
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
 
@@ -81,7 +83,9 @@ class Circuit:
         """
         pauses = self._in_a_row[reason]
         if pauses >= self._most_in_a_row:
-            after = f", also after {_pauses(pauses)} of {self._pause_s:g} s" if pauses else ""
+            after = (
+                f", also after {counted(pauses, 'pause')} of {self._pause_s:g} s" if pauses else ""
+            )
             self._stop.set(reason, f"{detail}{after}")
             return
         self._in_a_row[reason] += 1
@@ -139,7 +143,3 @@ class Circuit:
         """Wake whoever waits for a turn."""
         self._changed.set()
         self._changed = asyncio.Event()
-
-
-def _pauses(count: int) -> str:
-    return f"{count} pause" if count == 1 else f"{count} pauses"

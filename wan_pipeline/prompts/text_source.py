@@ -14,7 +14,6 @@ from contextlib import contextmanager
 from typing import IO, TYPE_CHECKING, Self, cast
 
 from wan_pipeline.prompts.errors import EmptyPromptFileError, UnreadablePromptFileError
-from wan_pipeline.prompts.sets import WILDCARDS
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
@@ -92,10 +91,15 @@ def open_lines(file: Path, *, gzipped: bool) -> Generator[Iterator[str]]:
         raise _unreadable(file, error) from error
 
 
-def read_bounded(file: Path, limit: int) -> str:
-    """Return the whole text of a file of a prompt matrix, of which at most `limit` bytes are read.
+def read_bounded(file: Path, limit: int, *, too_long: str) -> str:
+    """Return the whole text of a file, of which not much more than `limit` bytes are read.
 
     UTF-8 with or without a byte order mark; UTF-16 and UTF-32 with one.
+
+    Args:
+        file: to read.
+        limit: bytes that it may have.
+        too_long: what to do about a longer one.
 
     Raises:
         UnreadablePromptFileError: it cannot be read, is longer, or is no text.
@@ -106,11 +110,7 @@ def read_bounded(file: Path, limit: int) -> str:
     except OSError as error:
         raise _unreadable(file, error) from error
     if len(data) > limit:
-        raise UnreadablePromptFileError(
-            file,
-            f"has more than {limit:,} bytes",
-            f"Move long lists of values to files in {WILDCARDS}/, or make several files of it",
-        )
+        raise UnreadablePromptFileError(file, f"has more than {limit:,} bytes", too_long)
     try:
         return data.decode(_encoding(data[:4]))
     except UnicodeDecodeError as error:

@@ -249,7 +249,7 @@ def test_sizes_and_numbers_fail_until_settings_allow_them(
             again = changed.run("build_dataset", "odd").checks
             for name in ("sizes_are_as_requested", "image_count_is_sum_of_n"):
                 assert again[name].passed is passed, name
-                assert f"{share:.1%} are allowed" in (again[name].description or "")
+                assert f"{100 * share:g}% are allowed" in (again[name].description or "")
 
 
 def test_unmarked_images_warn_until_settings_allow_them(mixed: tuple[Site, Run]) -> None:

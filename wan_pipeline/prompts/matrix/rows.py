@@ -13,6 +13,7 @@ from wan_pipeline.prompts.matrix.sampling import sample_combinations
 from wan_pipeline.prompts.matrix.schema import parse_matrix
 from wan_pipeline.prompts.matrix.tree import parse_tree
 from wan_pipeline.prompts.prompt import KNOWN_COLUMNS, RawRow
+from wan_pipeline.prompts.sets import WILDCARDS
 from wan_pipeline.prompts.text_source import read_bounded
 
 if TYPE_CHECKING:
@@ -77,7 +78,12 @@ def open_matrix(file: Path, ceiling: Ceiling) -> Matrix:
         MatrixTooLargeError: it makes more prompts than the ceiling allows; none was made.
         UnreadablePromptFileError: missing, forbidden, too long, or no text.
     """
-    tree, lines = parse_tree(read_bounded(file, _MAX_BYTES), file=file)
+    text = read_bounded(
+        file,
+        _MAX_BYTES,
+        too_long=f"Move long lists of values to files in {WILDCARDS}/, or make several files of it",
+    )
+    tree, lines = parse_tree(text, file=file)
     parsed = parse_matrix(tree, lines, file=file)
     templates = resolve(parsed, lines, file=file)
     count = check_ceiling(templates, ceiling, tightened=parsed.max_prompts, file=file)

@@ -37,7 +37,8 @@ def read_wildcards(path: str, *, prompts_dir: Path) -> tuple[str, ...]:
     file = prompts_dir / path
     _check_place(file, prompts_dir)
     values: dict[str, None] = {}
-    for number, line in enumerate(_LINE_END.split(read_bounded(file, _MAX_BYTES)), start=1):
+    text = read_bounded(file, _MAX_BYTES, too_long="Make several files of it")
+    for number, line in enumerate(_LINE_END.split(text), start=1):
         value = line.strip()
         if not value or value == "#" or value.startswith("# "):
             continue
