@@ -10,7 +10,9 @@ from pathlib import Path
 
 import psutil
 
-__all__ = ["process_alive", "process_start", "this_machine"]
+__all__ = ["process_alive", "process_start", "process_stopped", "this_machine"]
+
+_STANDING_STILL = frozenset({psutil.STATUS_STOPPED, psutil.STATUS_TRACING_STOP})
 
 
 def process_start(pid: int) -> float:
@@ -39,6 +41,15 @@ def process_alive(pid: int, started: float) -> bool:
         return False
     except psutil.AccessDenied:
         return True
+
+
+def process_stopped(pid: int, started: float) -> bool:
+    """Whether that very process stands still by a signal or a debugger, and may go on one day."""
+    try:
+        same = process_start(pid) == started
+        return same and psutil.Process(pid).status() in _STANDING_STILL
+    except (psutil.NoSuchProcess, ProcessLookupError, psutil.AccessDenied):
+        return False
 
 
 def this_machine() -> str:

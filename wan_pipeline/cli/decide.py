@@ -21,6 +21,7 @@ from wan_pipeline.ledger.decisions import Decision
 from wan_pipeline.ledger.errors import DecisionError
 from wan_pipeline.ledger.undecided import ADOPTABLE, DOUBTFUL, find_decidable
 from wan_pipeline.settings import Settings
+from wan_pipeline.wan.dialects import DIALECTS
 from wan_pipeline.wan.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -73,12 +74,15 @@ def adopt(
     """You found the task of an unknown request: its images are fetched by the next run.
 
     Make sure that it is this request's task: its images go into the dataset under this prompt, or
-    are compared with those when it was reproduced. Works for requests that were written off, too.
+    are compared with those when it was reproduced. Works for requests that were written off or have
+    expired, too, and puts another task in the place of one that was adopted by mistake.
     """
     console, settings = open_console(), Settings()
     with explained(console), opened_ledger(settings) as ledger:
-        who, why, task_id = _who(who), _given("--why", why), _given("TASK_ID", task_id)
-        (purchase,) = find_decidable(ledger, [request], ADOPTABLE, bought_by=prompt_set)
+        who, why, task_id = _who(who), _given("--why", why), _task_id(settings, task_id)
+        (purchase,) = find_decidable(
+            ledger, [request], ADOPTABLE, bought_by=prompt_set, or_adopted=True
+        )
         price = purchase.price_usd * purchase.n
         _tell(console, [purchase])
         console.print(
@@ -219,6 +223,18 @@ def _given(name: str, text: str) -> str:
     if not text.strip():
         raise ConfigurationError(f"{name} is empty. Nothing was changed")
     return text.strip()
+
+
+def _task_id(settings: Settings, text: str) -> str:
+    """An id that a task can have; whether there is such a task, only the provider knows."""
+    task_id = _given("TASK_ID", text)
+    if not DIALECTS[settings.account().dialect].is_task_id(task_id):
+        raise ConfigurationError(
+            f"TASK_ID: {printable(task_id[:80])!r} is no task id: those have up to 200 letters,"
+            " digits and . _ : + = ~ -, and begin with a letter or digit. Copy it from the"
+            " provider's console. Nothing was changed"
+        )
+    return task_id
 
 
 def _reserved(purchases: Sequence[Purchase]) -> Decimal:

@@ -15,10 +15,16 @@ import sqlalchemy as sa
 
 from wan_pipeline.ledger import schema
 from wan_pipeline.ledger.errors import DecisionError
-from wan_pipeline.ledger.leases import owner_works
+from wan_pipeline.ledger.leases import owner_works, stopped_process
 from wan_pipeline.ledger.moves import move
 from wan_pipeline.ledger.records import PurchaseKey
-from wan_pipeline.ledger.rows import holder_of_task, insert_purchase, row_of
+from wan_pipeline.ledger.rows import (
+    holder_of_task,
+    insert_purchase,
+    row_of,
+    set_state,
+    standing,
+)
 from wan_pipeline.ledger.series import is_reproduction
 from wan_pipeline.ledger.states import PurchaseState
 from wan_pipeline.ledger.undecided import ADOPTABLE, DOUBTFUL, standing_decidable
@@ -65,27 +71,39 @@ def adopt(
 ) -> Purchase:
     """The task was found: the purchase is `submitted` and the next run fetches its images.
 
-    Its deadline counts from the intent, since the task cannot be older.
+    Its deadline counts from the intent, since the task cannot be older. Another task may take the
+    place of one that a person adopted before, since people mistype.
 
     Raises:
-        DecisionError: it is neither unknown nor written off, or the task is another request's.
+        DecisionError: it is in no state of `ADOPTABLE` and no person adopted a task for it, its
+            run still works, or the task is another request's.
     """
-    purchase = standing_decidable(tx, profile, decision.request_id, decision.series, ADOPTABLE)
+    purchase = standing_decidable(
+        tx, profile, decision.request_id, decision.series, ADOPTABLE, or_adopted=True
+    )
+    if purchase.state is PurchaseState.SUBMITTED:
+        _refuse_while_working(tx, purchase, now)
     holder = holder_of_task(tx.connection, profile, task_id)
     if holder is not None:
         raise DecisionError(
             f"task {task_id} already belongs to request {holder.request_id}; one task is the"
             " result of one request. Look up the task's id again; nothing was changed"
         )
-    move(
+    row = standing(tx, purchase.key)
+    if (row.state, row.owner_id) != (purchase.state, purchase.owner_id):
+        raise DecisionError(
+            f"request {purchase.request_id} has moved on meanwhile: it is {row.state} by now."
+            " Nothing was changed; look at it again (`wan ledger show`)"
+        )
+    set_state(
         tx,
         purchase.key,
+        row,
         PurchaseState.SUBMITTED,
-        owner_id=purchase.owner_id,
-        give_to=owner.owner_id,
         now=now,
         detail=f"adopted task {task_id}: {decision.why}",
         who=decision.who,
+        owner_id=owner.owner_id,
         task_id=task_id,
         submitted_at=purchase.created_at,
         deadline_at=purchase.created_at + timedelta(seconds=lifetime_s),
@@ -205,9 +223,20 @@ def _following(key: PurchaseKey) -> PurchaseKey:
 
 
 def _refuse_while_working(tx: Transaction, purchase: Purchase, now: datetime) -> None:
-    """A create of a live run may still be answered, and would find its purchase given away."""
+    """A create of a live run may still be answered, and would find its purchase given away.
+
+    One of a run that stands still may not even be sent yet, and goes when that is continued.
+    """
     if owner_works(tx.connection, purchase.owner_id, now):
         raise DecisionError(
             f"run {purchase.run_id}, which sent request {purchase.request_id}, is still at work."
             " Wait until it ends, then decide; nothing was changed"
+        )
+    pid = stopped_process(tx.connection, purchase.owner_id)
+    if pid is not None:
+        raise DecisionError(
+            f"process {pid} of run {purchase.run_id}, which intended request"
+            f" {purchase.request_id}, stands still and may send it when it goes on. Continue it"
+            f" (`kill -CONT {pid}`) or end it (`kill -KILL {pid}`), then decide. Nothing was"
+            " changed"
         )

@@ -22,6 +22,7 @@ __all__ = [
     "owner_alive",
     "owner_works",
     "renew_lease",
+    "stopped_process",
 ]
 
 LEASE = timedelta(seconds=60)
@@ -77,19 +78,34 @@ def living_owners(connection: sa.Connection, now: datetime) -> set[str]:
 
 def owner_works(connection: sa.Connection, owner_id: str | None, now: datetime) -> bool:
     """Whether an owner, who may be none, still works."""
-    row = connection.execute(_SELECT.where(_OWNERS.owner_id == owner_id)).one_or_none()
+    row = _row_of(connection, owner_id)
     return row is not None and owner_alive(row, now)
+
+
+def stopped_process(connection: sa.Connection, owner_id: str | None) -> int | None:
+    """The pid of an owner who did not end and stands still on this machine; None for others."""
+    row = _row_of(connection, owner_id)
+    if row is None or row.lease_expires_at <= ENDED:
+        return None
+    return row.pid if _owner(row).stopped else None
 
 
 def owner_alive(row: Any, now: datetime) -> bool:
     """Whether the owner in the row, which may be none, still works."""
     if row.machine is None:
         return False
-    owner = Owner(
+    return _owner(row).alive(lease_expires_at=row.lease_expires_at, now=now)
+
+
+def _row_of(connection: sa.Connection, owner_id: str | None) -> Any:
+    return connection.execute(_SELECT.where(_OWNERS.owner_id == owner_id)).one_or_none()
+
+
+def _owner(row: Any) -> Owner:
+    return Owner(
         owner_id=row.owner_id,
         run_id=row.run_id,
         machine=row.machine,
         pid=row.pid,
         process_started=row.process_started,
     )
-    return owner.alive(lease_expires_at=row.lease_expires_at, now=now)

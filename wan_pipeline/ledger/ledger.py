@@ -145,6 +145,19 @@ class Ledger(LedgerReader):
             error_kind=kind,
         )
 
+    async def put_back(self, key: PurchaseKey, owner: Owner, reason: str) -> None:
+        """The refusal was no fault of the request's, which is planned again as if never tried."""
+        await self._move(
+            key,
+            PurchaseState.PLANNED,
+            owner,
+            detail=reason,
+            reserved_usd=ZERO,
+            error_code=None,
+            error_message=None,
+            error_kind=None,
+        )
+
     async def unknown(
         self, key: PurchaseKey, owner: Owner, reason: str, *, answer: str = ""
     ) -> None:

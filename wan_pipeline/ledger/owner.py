@@ -7,7 +7,7 @@ import uuid
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from wan_pipeline.processes import process_alive, process_start, this_machine
+from wan_pipeline.processes import process_alive, process_start, process_stopped, this_machine
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -45,3 +45,9 @@ class Owner:
         if lease_expires_at <= now:
             return False
         return self.machine != this_machine() or process_alive(self.pid, self.process_started)
+
+    @property
+    def stopped(self) -> bool:
+        """Whether its process stands still on this machine: what it was about to send may go."""
+        same_machine = self.machine == this_machine()
+        return same_machine and process_stopped(self.pid, self.process_started)

@@ -64,7 +64,8 @@ TRANSITIONS: dict[PurchaseState, frozenset[PurchaseState]] = {
     # But for `image_moves.reopen_image`: a file that went missing is fetched again; and its images
     # may change by `image_moves.restore_image`: one that was lost with its file is back with it.
     PurchaseState.STORED: frozenset(),
-    PurchaseState.REFUSED: frozenset(),  # a retry is a new attempt
+    # A retry is a new attempt. Back to planned goes only what was refused for no fault of its own.
+    PurchaseState.REFUSED: frozenset({PurchaseState.PLANNED}),
     PurchaseState.FAILED: frozenset(),
     PurchaseState.EXPIRED: frozenset(),
     # Decided by a person; the task turned up all the same, and what is paid is kept.

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import sqlalchemy as sa
+
+from wan_pipeline.ledger import schema
 from wan_pipeline.ledger.errors import DecisionError
 from wan_pipeline.ledger.filters import RowFilter
 from wan_pipeline.ledger.lookup import find_purchases, find_request
 from wan_pipeline.ledger.rows import latest
 from wan_pipeline.ledger.series import standing_among
+from wan_pipeline.ledger.snapshot import snapshot
 from wan_pipeline.ledger.states import PurchaseState
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Collection, Iterable, Sequence
 
     from wan_pipeline.ledger.reading import LedgerReader
-    from wan_pipeline.ledger.records import Purchase
+    from wan_pipeline.ledger.records import Purchase, PurchaseKey
     from wan_pipeline.ledger.transaction import Transaction
 
 __all__ = ["ADOPTABLE", "DOUBTFUL", "find_decidable", "standing_decidable"]
@@ -23,9 +27,11 @@ __all__ = ["ADOPTABLE", "DOUBTFUL", "find_decidable", "standing_decidable"]
 DOUBTFUL = (PurchaseState.UNKNOWN,)
 """A person may release or write off what is in one of these states."""
 
-ADOPTABLE = (PurchaseState.UNKNOWN, PurchaseState.WRITTEN_OFF)
-"""A person may name the task of what is in one of these states."""
+ADOPTABLE = (PurchaseState.UNKNOWN, PurchaseState.WRITTEN_OFF, PurchaseState.EXPIRED)
+"""A person may name the task of what is in one of these states, and of what is `submitted` by a
+task that a person has named before."""
 
+_EVENTS = schema.events.c
 WHERE = "`wan ledger show --state unknown` lists what needs a decision"
 
 
@@ -35,6 +41,7 @@ def find_decidable(
     allowed: Sequence[PurchaseState],
     *,
     bought_by: str | None = None,
+    or_adopted: bool = False,
 ) -> list[Purchase]:
     """The purchases of the named requests that can be decided, one of each.
 
@@ -43,13 +50,19 @@ def find_decidable(
         beginnings: of the requests' ids; one named twice counts once.
         allowed: the states that can be decided.
         bought_by: the prompt set or series that is meant; any when None.
+        or_adopted: whether what waits for a task that a person named can be decided, too.
 
     Raises:
         UnclearRequestError: a beginning names none or several.
         DecisionError: one of them is in another state, or several purchases of it can be decided.
     """
     named = dict.fromkeys(find_request(reader, each) for each in beginnings)
-    return [_one_of(reader, request_id, allowed, bought_by) for request_id in named]
+    found: list[Purchase] = []
+    for request_id in named:
+        purchases, _ = find_purchases(reader, RowFilter(requests=[request_id]))
+        by_person = _adopted(reader, purchases) if or_adopted else ()
+        found.append(_one_of(request_id, purchases, by_person, allowed, bought_by))
+    return found
 
 
 def standing_decidable(
@@ -58,6 +71,8 @@ def standing_decidable(
     request_id: str,
     series: str | None,
     allowed: Sequence[PurchaseState],
+    *,
+    or_adopted: bool = False,
 ) -> Purchase:
     """The purchase that a decision is about, as it stands now: it may have moved on meanwhile.
 
@@ -70,21 +85,23 @@ def standing_decidable(
             f"the ledger of profile {profile} knows no request {request_id}. Nothing was changed;"
             f" {WHERE}"
         )
-    if purchase.state not in allowed:
+    adopted = or_adopted and _is_adopted(tx.connection, purchase)
+    if purchase.state not in allowed and not adopted:
         raise _undecidable(request_id, purchase.state.value, allowed)
     return purchase
 
 
 def _one_of(
-    reader: LedgerReader,
     request_id: str,
+    purchases: Sequence[Purchase],
+    adopted: Collection[PurchaseKey],
     allowed: Sequence[PurchaseState],
     bought_by: str | None,
 ) -> Purchase:
     """The purchase of a request that is meant: its newest attempt, or one of its reproductions."""
-    found, _ = find_purchases(reader, RowFilter(requests=[request_id]))
-    standing = [each for each in standing_among(found) if bought_by in (None, each.bought_by_set)]
-    meant = [each for each in standing if each.state in allowed]
+    newest = standing_among(purchases)
+    standing = [each for each in newest if bought_by in (None, each.bought_by_set)]
+    meant = [each for each in standing if each.state in allowed or each.key in adopted]
     if len(meant) == 1:
         return meant[0]
     if meant:
@@ -103,3 +120,30 @@ def _undecidable(request_id: str, told: str, allowed: Sequence[PurchaseState]) -
         f" {' or '.join(state.value for state in allowed)} can be decided this way. Nothing was"
         f" changed; {WHERE}"
     )
+
+
+def _adopted(reader: LedgerReader, purchases: Iterable[Purchase]) -> frozenset[PurchaseKey]:
+    with snapshot(reader) as view:
+        return frozenset(each.key for each in purchases if _is_adopted(view.connection, each))
+
+
+def _is_adopted(connection: sa.Connection, purchase: Purchase) -> bool:
+    """Whether it waits for a task that a person named, not an answer of the provider."""
+    if purchase.state is not PurchaseState.SUBMITTED:
+        return False
+    key, submitted = purchase.key, PurchaseState.SUBMITTED.value
+    query = (
+        sa.select(_EVENTS.who)
+        .where(
+            _EVENTS.profile == key.profile,
+            _EVENTS.request_id == key.request_id,
+            _EVENTS.attempt == key.attempt,
+            _EVENTS.image_index.is_(None),
+            _EVENTS.to_state == submitted,
+            # Taken over and other news of a task are no new task, unless a person says so.
+            sa.or_(_EVENTS.from_state != submitted, _EVENTS.who.is_not(None)),
+        )
+        .order_by(_EVENTS.seq.desc())
+        .limit(1)
+    )
+    return connection.execute(query).scalar() is not None

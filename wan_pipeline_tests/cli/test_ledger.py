@@ -259,6 +259,25 @@ def test_what_is_written_off_counts_as_spent(doubtful: Folder) -> None:
     assert states(doubtful, NEVER) == ["submitted"]
 
 
+@pytest.mark.slow
+def test_a_mistyped_task_is_refused_or_put_right(
+    doubtful: Folder, provider: RunningEmulator
+) -> None:
+    """What can be no id is refused; one that can is adopted, found missing, and replaced."""
+    (task,) = [task for task in provider.tasks() if task["content"]["prompt"] == "made in doubt"]
+    args = ("ledger", "adopt", MADE[:8], "--why", "seen in the console", "--yes")
+    nonsense = doubtful.wan(*args, "../../_state")
+    assert nonsense.exit_code == 2
+    assert "is no task id" in nonsense.output
+    assert doubtful.wan(*args, f"{task['id']}x").exit_code == 0
+    assert doubtful.wan("reconcile").exit_code == 3
+    again = doubtful.wan(*args, task["id"])
+    assert again.exit_code == 0, again.output
+    assert doubtful.wan("reconcile").exit_code == 3  # the other one is unknown still
+    assert states(doubtful, MADE) == ["stored"]
+    assert provider.bill()["creates_received"] == 4
+
+
 def test_one_that_cannot_be_decided_spoils_the_whole_command(doubtful: Folder) -> None:
     """So that a list of ids is done or not done, never half."""
     done = doubtful.wan("ledger", "release", NEVER[:8], KITE[:8], "--why", "x", "--yes")

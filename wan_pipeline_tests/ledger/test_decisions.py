@@ -98,6 +98,39 @@ async def test_written_off_task_that_turns_up_is_adopted(life: Life) -> None:
     assert life.ledger.committed() == life.ledger.spent() == Decimal("0.03")
 
 
+async def test_task_that_was_adopted_by_mistake_is_put_right(life: Life) -> None:
+    """Once nobody works on it; what the provider itself named stays."""
+    await life.reach(S.UNKNOWN)
+    decide(life, adopt, task_id="mistyped")
+    with pytest.raises(DecisionError, match="still at work"):
+        decide(life, adopt, now=life.time())
+    with life.ledger.owner("next run") as other:
+        life.time.pass_(61)
+        assert len(await life.ledger.take_over(other)) == 1  # which polls in vain
+    decide(life, adopt)
+    purchase = life.ledger.purchases()["r1"]
+    assert (purchase.state, purchase.task_id) == (S.SUBMITTED, "found")
+    assert life.ledger.committed() == life.ledger.reserved() == Decimal("0.03")
+    await life.succeed()
+    assert life.ledger.committed() == life.ledger.spent() == Decimal("0.03")
+
+
+async def test_task_of_an_expired_one_that_turns_up_is_adopted(life: Life) -> None:
+    """Asked for under a wrong id until its lifetime ended; the right one may still live."""
+    await life.reach(S.EXPIRED)
+    decide(life, adopt)
+    assert life.ledger.committed() == life.ledger.reserved() == Decimal("0.03")
+    await life.succeed()
+    assert life.ledger.committed() == life.ledger.spent() == Decimal("0.03")
+
+
+async def test_task_that_the_provider_named_is_not_replaced(life: Life) -> None:
+    """It is the create's own answer."""
+    await life.reach(S.SUBMITTED)
+    with pytest.raises(DecisionError, match="r1 is submitted"):
+        decide(life, adopt)
+
+
 @pytest.mark.parametrize("decided", [S.RELEASED, S.WRITTEN_OFF])
 async def test_late_answer_after_a_decision_is_not_lost(decided: PurchaseState, life: Life) -> None:
     """The task exists after all: it is followed, and its money is counted again."""
@@ -149,7 +182,7 @@ async def test_only_an_unknown_needs_a_decision(
     state: PurchaseState, what: Any, life: Life
 ) -> None:
     """Anything else is refused and changes nothing."""
-    if (state, what) == (S.WRITTEN_OFF, adopt):
+    if what is adopt and state in (S.WRITTEN_OFF, S.EXPIRED):
         return
     await life.reach(state)
     before = life.ledger.purchases(), life.events(), life.ledger.committed()

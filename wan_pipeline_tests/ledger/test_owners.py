@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import os
+import signal
 import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from wan_pipeline.ledger.decisions import Decision, release, write_off
+from wan_pipeline.ledger.errors import DecisionError
+from wan_pipeline.ledger.ledger import Ledger
 from wan_pipeline.ledger.owner import Owner
 from wan_pipeline.ledger.states import ImageState, PurchaseState
-from wan_pipeline_tests.ledger.conftest import intention
+from wan_pipeline_tests.ledger.conftest import PROFILE, intention
 
 if TYPE_CHECKING:
-    from wan_pipeline.ledger.ledger import Ledger
+    from pathlib import Path
+
     from wan_pipeline_tests.ledger.conftest import FakeTime, Life
 
 NOW = datetime(2026, 11, 22, tzinfo=UTC)
@@ -130,6 +137,50 @@ async def test_late_answer_still_finds_its_own_unknown(life: Life, time: FakeTim
         assert taken.state is S.UNKNOWN
     await life.go(S.SUBMITTED)
     assert life.ledger.purchases()["r1"].task_id == "task-of-r1"
+
+
+def an_hour_on() -> datetime:
+    """When every lease of now has ended."""
+    return datetime.now(UTC) + timedelta(hours=1)
+
+
+INTEND_AND_STOP = """
+import asyncio, os, signal, sys
+from pathlib import Path
+
+from wan_pipeline.ledger.ledger import Ledger
+from wan_pipeline_tests.ledger.conftest import PROFILE, intention
+
+async def main():
+    where = sys.argv[1]
+    with Ledger(Path(where) if "://" not in where else where, PROFILE) as ledger:
+        with ledger.owner("slow") as owner:
+            await ledger.intend(intention(), owner=owner)
+            os.kill(os.getpid(), signal.SIGSTOP)
+
+asyncio.run(main())
+"""
+
+
+@pytest.mark.parametrize("what", [release, write_off])
+def test_unknown_of_a_run_that_stands_still_is_not_given_away(what: Any, where: Path | str) -> None:
+    """It may be about to send its create: continued or ended first, then there is a decision."""
+    with subprocess.Popen([sys.executable, "-c", INTEND_AND_STOP, str(where)]) as process:
+        try:
+            os.waitid(os.P_PID, process.pid, os.WSTOPPED | os.WNOWAIT)
+            with Ledger(where, PROFILE, now=an_hour_on) as ledger, ledger.owner("other") as other:
+                (taken,) = asyncio.run(ledger.take_over(other))
+                assert taken.state is S.UNKNOWN
+                decision = Decision(request_id="r1", who="mei", why="not in the console")
+                change = partial(what, profile=PROFILE, decision=decision, now=ledger.now())
+                with pytest.raises(DecisionError, match=f"kill -CONT {process.pid}"):
+                    ledger.apply_now(change)
+                assert ledger.purchases()["r1"].state is S.UNKNOWN
+                process.send_signal(signal.SIGCONT)
+                assert process.wait(60) == 0
+                ledger.apply_now(change)
+        finally:
+            process.kill()
 
 
 async def test_only_the_requests_asked_for_are_taken(ledger: Ledger, life: Life) -> None:

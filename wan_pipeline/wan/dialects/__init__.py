@@ -28,6 +28,10 @@ class Dialect(Protocol):
         """Lay out the query of one task."""
         ...
 
+    def is_task_id(self, text: str) -> bool:
+        """Whether a task of this protocol can have that id."""
+        ...
+
     def read_create(self, reply: ApiReply) -> CreateOutcome:
         """Decide what happened to a create, for any status and any body."""
         ...

@@ -103,6 +103,10 @@ class Gateway:
         """The query of one task."""
         return ApiCall(method="GET", path=f"{CREATE_PATH}/task/{quote(task_id, safe='')}")
 
+    def is_task_id(self, text: str) -> bool:
+        """Letters, digits and some marks, as every id seen has; nothing that a path could be."""
+        return TASK_ID.fullmatch(text) is not None
+
     def read_create(self, reply: ApiReply) -> CreateOutcome:
         """Only what proves a refusal is one; a task id proves a task; all else is doubt."""
         document = _unwrapped(as_mapping(parse_json(reply.body)))
@@ -207,7 +211,7 @@ def _task(document: dict[str, Any], body: bytes, *, fallback_id: str | None) -> 
     told_id = as_text(document.get("id"))
     task_id = fallback_id or told_id
     state = _state(document, created=fallback_id is None)
-    if not TASK_ID.fullmatch(task_id) or state is None:
+    if TASK_ID.fullmatch(task_id) is None or state is None:
         return None
     if told_id and told_id != task_id:
         return None  # somebody else's task

@@ -171,4 +171,15 @@ class Buying(Machine):
             assert (deadline is None) == (to is S.UNKNOWN)
             row.state = to
             if to is S.SUBMITTED:
-                row.task, row.reserved, row.paid = task, row.price, ZERO
+                row.task, row.reserved, row.paid, row.adopted = task, row.price, ZERO, False
+
+    @precondition(lambda model: any(row.state is S.REFUSED for row in model.rows.values()))
+    @rule(pick=picks)
+    def put_back(self, pick: Pick) -> None:
+        """It was refused for no fault of its own."""
+        key, row, owner = self.picked(pick, lambda row: row.state is S.REFUSED)
+        allowed = self.allowed(row, S.PLANNED, owner)
+        change = self.ledger.put_back(key, self.owners[owner], "all were refused")
+        self.agree(change, allowed=allowed, error=TransitionError)
+        if allowed:
+            row.state, row.reserved, row.kind = S.PLANNED, ZERO, ""

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
 def doubtful(model: Any) -> bool:
     """There is something to decide."""
-    return any(row.state in (S.UNKNOWN, S.WRITTEN_OFF) for row in model.rows.values())
+    undecided = (S.UNKNOWN, S.WRITTEN_OFF, S.EXPIRED)
+    return any(row.state in undecided or row.adopted for row in model.rows.values())
 
 
 def orphaned(model: Any) -> bool:
@@ -38,7 +39,7 @@ class Decisions(Machine):
         """A person found the task."""
         _, row = self.latest(request)
         known = any(each.task == task for each in self.rows.values())
-        allowed = row is not None and row.state in (S.UNKNOWN, S.WRITTEN_OFF) and not known
+        allowed = row is not None and self.adoptable(row) and not known
         self.decide(
             request,
             partial(adopt, task_id=task, lifetime_s=3600, owner=self.owners[owner]),
@@ -46,8 +47,14 @@ class Decisions(Machine):
         )
         if allowed:
             assert row is not None
-            row.state, row.owner, row.task = S.SUBMITTED, owner, task
+            row.state, row.owner, row.task, row.adopted = S.SUBMITTED, owner, task, True
             row.reserved, row.paid = row.price, ZERO
+
+    def adoptable(self, row: Row) -> bool:
+        """Whether a person may name its task, or another one than a person named before."""
+        if row.state is S.SUBMITTED:
+            return row.adopted and not self.alive(row.owner)
+        return row.state in (S.UNKNOWN, S.WRITTEN_OFF, S.EXPIRED)
 
     @precondition(doubtful)
     @rule(request=requests)

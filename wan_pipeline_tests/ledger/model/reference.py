@@ -32,6 +32,7 @@ class Row:
     paid: Decimal = ZERO
     kind: str = ""
     task: str | None = None
+    adopted: bool = False  # a person named the task
     images: dict[int, ImageState] = field(default_factory=dict)
 
 
