@@ -16,12 +16,14 @@ if TYPE_CHECKING:
     from wan_pipeline.generation.progress import Tally
     from wan_pipeline.generation.stop import Stop
     from wan_pipeline.generation.terms import Clock, Terms
+    from wan_pipeline.ledger.records import PurchaseKey
     from wan_pipeline.wan.answers import ApiError
 
 __all__ = ["Breaker"]
 
 REASONS = 3  # told of a streak of refusals
 NAMED = 3  # requests told for each
+PUT_BACK = "None was accepted before, so they count as not bought yet"
 ID_DIGITS = 12  # of a request id, enough for `wan ledger show`
 
 
@@ -52,7 +54,9 @@ class Breaker:
         self._in_doubt = 0
         self._doubts_since = 0  # trips of the circuit; earlier creates no longer count
         self._unsent = 0
-        self._refused: list[tuple[str, ApiError]] = []  # requests, since one was accepted
+        self._refused: list[tuple[PurchaseKey, ApiError]] = []  # since a create was accepted
+        self._put_back = 0  # of them
+        self._is_understood = False  # a create of this batch was accepted
         self._throttled_since: float | None = None
         self._finished: deque[bool] = deque(maxlen=terms.finished_watched)
         self._finished_since = 0  # the same for tasks
@@ -61,6 +65,7 @@ class Breaker:
         """The provider has a task."""
         self._unsent = 0
         self._refused.clear()
+        self._is_understood = True
         self._throttled_since = None
         if turn.trips >= self._doubts_since:
             self._in_doubt = 0
@@ -102,17 +107,28 @@ class Breaker:
             self._doubts_since = self._circuit.trips + 1
             await self._circuit.open(StopReason.UNKNOWN_CREATES, detail)
 
-    def refused(self, request_id: str, error: ApiError) -> None:
-        """A provider that refuses everything may refuse us, not the requests."""
+    def refused(self, key: PurchaseKey, error: ApiError) -> Sequence[PurchaseKey]:
+        """A provider that refuses everything may refuse us, not the requests.
+
+        Returns:
+            Purchases that are to be put back, since the batch stops, none of its creates was ever
+            accepted, and all were refused with one code: that is about the key, the address or
+            the body, and no request's own fault.
+        """
         self._unsent = 0
         if error.kind is ErrorKind.MODERATION:
-            return
-        self._refused.append((request_id, error))
-        if len(self._refused) >= self._terms.refused_in_a_row:
-            self._stop.set(
-                StopReason.REFUSALS,
-                f"{len(self._refused)} requests in a row, {_by_reason(self._refused)}",
-            )
+            return ()
+        self._refused.append((key, error))
+        if len(self._refused) < self._terms.refused_in_a_row:
+            return ()
+        is_ours = not self._is_understood and len({each.code for _, each in self._refused}) == 1
+        told = f"{len(self._refused)} requests in a row, {_by_reason(self._refused)}"
+        self._stop.set(StopReason.REFUSALS, f"{told}. {PUT_BACK}" if is_ours else told)
+        if not is_ours:
+            return ()
+        blameless = [each for each, _ in self._refused[self._put_back :]]
+        self._put_back = len(self._refused)
+        return blameless
 
     async def finished(self, *, failed: bool, trips: int) -> None:
         """A task ended: the circuit opens when too many of the last ones failed.
@@ -144,11 +160,11 @@ class Breaker:
         )
 
 
-def _by_reason(refused: Sequence[tuple[str, ApiError]]) -> str:
+def _by_reason(refused: Sequence[tuple[PurchaseKey, ApiError]]) -> str:
     """The provider's words, most frequent first, and the first requests that each was said of."""
     by_reason: defaultdict[str, list[str]] = defaultdict(list)
-    for request_id, error in refused:
-        by_reason[str(error)].append(request_id)
+    for key, error in refused:
+        by_reason[str(error)].append(key.request_id)
     told: list[str] = []
     for reason, request_ids in sorted(by_reason.items(), key=lambda each: -len(each[1]))[:REASONS]:
         named = ", ".join(each[:ID_DIGITS] for each in request_ids[:NAMED])

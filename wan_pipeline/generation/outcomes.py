@@ -155,4 +155,5 @@ class Outcomes:
             await ledger.refused(
                 sent.key, owner, code=error.code, message=error.message, kind=error.kind
             )
-            self._breaker.refused(sent.key.request_id, error)
+            for key in self._breaker.refused(sent.key, error):
+                await ledger.put_back(key, owner, f"refused like all others before it: {error}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import contextmanager
+from datetime import timedelta
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,7 @@ from wan_pipeline.wan.errors import ConfigurationError, StopReason
 
 if TYPE_CHECKING:
     from collections.abc import Generator
+    from datetime import datetime
     from decimal import Decimal
 
     from wan_pipeline.generation.circuit import Turn
@@ -33,6 +35,9 @@ if TYPE_CHECKING:
 __all__ = ["NotBought", "Submitter"]
 
 CREATES = "creates"  # the account's limit on submissions
+# Between intent and create: a lease lasts a minute and is renewed every 15 s, so that within these
+# nobody takes the row over.
+MOST_HELD_UP = timedelta(seconds=30)
 
 
 class NotBought(Enum):
@@ -113,14 +118,17 @@ class Submitter:
                 if turn is None:
                     break
                 with self._uninterrupted():
+                    began = self._ports.ledger.now()
                     standing = await self._intend(request, form)
                     if standing is None:
                         break
                     if isinstance(standing, Purchase):
                         return standing
-                    outcome = await self._create(request, standing, form, turn)
-                    if outcome is None:
+                    reason = self._too_late(turn, began)
+                    if reason is not None:
+                        await self._ports.ledger.not_sent(standing, self._ports.owner, reason)
                         continue
+                    outcome = await self._create(request, standing, form)
                     outcome = self.form.read(form, outcome)
                     other = self.form.other(form, outcome) if is_first else None
                     sent = Sent(
@@ -183,20 +191,32 @@ class Submitter:
             )
         return self._terms.price_usd
 
+    def _too_late(self, turn: Turn, began: datetime) -> str | None:
+        """Why a create must not be sent any more although its intent stands; None when it may.
+
+        A process that was stopped after its intent, by a signal or a sleeping machine, is given up
+        by the others when its lease ends, and a person may have decided by then.
+        """
+        if self._stop:
+            return "the batch stopped before it was sent"
+        if not self._circuit.holds(turn):
+            return "the batch began to pause before it was sent"
+        held_up = self._ports.ledger.now() - began
+        if held_up > MOST_HELD_UP:
+            return f"the run stood still for {held_up.total_seconds():.0f} s before it was sent"
+        return None
+
     async def _create(
-        self, request: GenerationRequest, key: PurchaseKey, form: RequestForm, turn: Turn
-    ) -> CreateOutcome | None:
-        """Send the create; None when the batch stopped or began to pause before it was sent."""
-        ledger, owner = self._ports.ledger, self._ports.owner
-        if self._stop or not self._circuit.holds(turn):
-            what = "stopped" if self._stop else "began to pause"
-            await ledger.not_sent(key, owner, f"the batch {what} before it was sent")
-            return None
+        self, request: GenerationRequest, key: PurchaseKey, form: RequestForm
+    ) -> CreateOutcome:
+        """Send the create. The only call that costs money."""
         try:
             outcome = await self._ports.provider.create(request, form)
         except asyncio.CancelledError:
             self._tally.created += 1
-            await ledger.unknown(key, owner, "the run was cancelled before the create answered")
+            await self._ports.ledger.unknown(
+                key, self._ports.owner, "the run was cancelled before the create answered"
+            )
             raise
         if not isinstance(outcome, CreateNotSent):
             self._tally.created += 1

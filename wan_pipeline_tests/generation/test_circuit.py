@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import pytest
+import sqlalchemy as sa
 
 from wan_pipeline.generation.outcomes import Submitted
 from wan_pipeline.generation.submit import NotBought
+from wan_pipeline.ledger import schema
 from wan_pipeline.ledger.account import AccountLimits
 from wan_pipeline.wan.answers import (
     CreateNotSent,
@@ -128,6 +131,28 @@ async def test_intent_from_before_the_pause_is_not_sent_in_it(
     await scene.clock.run_out()
     assert len(counter.sent) == 2
     assert counter.sent[1] >= began + 30
+
+
+async def test_intent_of_a_run_that_stood_still_is_not_sent(
+    scene: Scene, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Stopped between intent and create, it was given up by others: it starts once more."""
+    counter = Counter(scene, tmp_path)
+    intend, off = scene.ledger.intend, [40, 0]
+
+    async def then_stand_still(*args: object, **kwargs: object) -> object:
+        key = await intend(*args, **kwargs)  # type: ignore[arg-type]
+        late = timedelta(seconds=off.pop(0))
+        monkeypatch.setattr(scene.ledger, "now", lambda: datetime.now(UTC) + late)
+        return key
+
+    monkeypatch.setattr(scene.ledger, "intend", then_stand_still)
+    await counter.ask(1)
+    assert len(counter.sent) == 1
+    assert off == []
+    with scene.ledger._read() as connection:
+        events = connection.execute(sa.select(schema.events.c.detail)).scalars().all()
+    assert any("stood still for 40 s" in (each or "") for each in events)
 
 
 async def test_nothing_goes_while_the_pause_is_being_written(

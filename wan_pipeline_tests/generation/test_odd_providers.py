@@ -10,10 +10,16 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from wan_pipeline.emulator.plan import EmulatorPlan, Fault, FaultKind, ReplyStyle
 from wan_pipeline.wan.errors import StopReason
 from wan_pipeline.wan.profiles import RequestForm
 from wan_pipeline.wan.retry import RetryPolicy
-from wan_pipeline_tests.generation.batch_fixture import PRICE, Workbench, make_requests
+from wan_pipeline_tests.generation.batch_fixture import (
+    PRICE,
+    Workbench,
+    make_request,
+    make_requests,
+)
 from wan_pipeline_tests.wan.scripted_server import Asked, always, reply, scripted
 
 if TYPE_CHECKING:
@@ -78,7 +84,7 @@ async def test_a_poll_that_tells_of_another_task_is_not_believed(tmp_path: Path)
 
 
 async def test_a_provider_that_refuses_everything_ends_the_batch(tmp_path: Path) -> None:
-    """A reason that we cannot read (no credit, in words only) must not burn a whole set."""
+    """A reason that we cannot read (no credit, in words only) burns no row of the set."""
     refusal = reply(400, b'{"error": "insufficient balance"}')
     requests = make_requests(30)
     async with scripted(always(refusal)) as server:
@@ -87,9 +93,41 @@ async def test_a_provider_that_refuses_everything_ends_the_batch(tmp_path: Path)
     assert report.stop is StopReason.REFUSALS
     assert "20 with" in report.stop_detail
     assert "insufficient balance" in report.stop_detail
+    assert "count as not bought yet" in report.stop_detail
     assert "WAN_REFUSED_IN_A_ROW" in report.stop.remedy
-    assert bench.books().states().count("refused") == 20
+    books = bench.books()
+    assert set(books.states()) == {"planned"}
+    assert {each.problem for each in books.purchases.values()} == {""}
     assert report.left == 10
+
+
+async def test_a_wrong_form_burns_no_row(emulator: RunningEmulator, tmp_path: Path) -> None:
+    """Refused by its layout, which a person had set, and bought once that is right."""
+    only_wrapped = ReplyStyle(request_forms=["wrapped_nested"])
+    emulator.set_plan(EmulatorPlan(speed_up=1000, replies=only_wrapped))
+    requests = make_requests(25)
+    bench = Workbench(folder=tmp_path, base_url=emulator.base_url)
+    report = await bench.buy(requests, form=RequestForm.FLAT)
+    assert report.stop is StopReason.REFUSALS
+    assert set(bench.books().states()) == {"planned"}
+    report = await bench.buy(requests, form=RequestForm.AUTO)
+    assert report.stop is None
+    assert bench.books().states() == ["stored"] * 25
+
+
+async def test_rows_that_are_refused_after_one_was_accepted_are_their_own_fault(
+    emulator: RunningEmulator, tmp_path: Path
+) -> None:
+    """The key, the address and the body were right; the batch stops, and they stay refused."""
+    fault = Fault(kind=FaultKind.REFUSED_413, prompt_contains="too large")
+    emulator.set_plan(EmulatorPlan(speed_up=1000, faults=(fault,)))
+    large = [make_request(f"too large {number}") for number in range(9)]
+    bench = Workbench(folder=tmp_path, base_url=emulator.base_url)
+    report = await bench.buy([make_request("a kite"), *large], refused_in_a_row=5)
+    assert report.stop is StopReason.REFUSALS
+    states = bench.books().states()
+    assert states.count("refused") >= 5
+    assert states.count("stored") == 1
 
 
 @pytest.mark.parametrize("form", [RequestForm.FLAT, RequestForm.AUTO])
