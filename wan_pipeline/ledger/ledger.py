@@ -162,8 +162,16 @@ class Ledger(LedgerReader):
         self, key: PurchaseKey, owner: Owner, reason: str, *, answer: str = ""
     ) -> None:
         """A task may exist; the price stays reserved. What was answered stays in the history."""
-        detail = f"{reason}; answered: {answer}" if answer else reason
-        await self._move(key, PurchaseState.UNKNOWN, owner, detail=detail, error_message=reason)
+        await self.apply(
+            partial(
+                tasks.doubt_create,
+                key=key,
+                owner=owner,
+                reason=reason,
+                answer=answer,
+                now=self.now(),
+            )
+        )
 
     async def submitted(
         self, key: PurchaseKey, owner: Owner, *, task_id: str, lifetime_s: float

@@ -22,9 +22,10 @@ if TYPE_CHECKING:
     from wan_pipeline.ledger.records import PurchaseKey
     from wan_pipeline.ledger.transaction import Transaction
 
-__all__ = ["attach_task", "finish_task"]
+__all__ = ["attach_task", "doubt_create", "finish_task"]
 
 ZERO = Decimal(0)
+_GIVEN_UP = frozenset({PurchaseState.RELEASED.value, PurchaseState.WRITTEN_OFF.value})
 
 
 def attach_task(
@@ -71,6 +72,44 @@ def attach_task(
     if before is PurchaseState.RELEASED:
         withdraw_fresh_attempt(tx, key, now=now)
     return True
+
+
+def doubt_create(
+    tx: Transaction, key: PurchaseKey, *, owner: Owner, reason: str, answer: str, now: datetime
+) -> None:
+    """The provider may have a task for the purchase, which is `unknown`.
+
+    One that a person gave up before keeps their word, and row and history tell of the doubt.
+
+    Args:
+        tx: the open transaction.
+        key: the purchase.
+        owner: whose it must be.
+        reason: why it is in doubt.
+        answer: what was answered, for the history; empty for nothing.
+        now: the time.
+
+    Raises:
+        TransitionError: another owner has the purchase, or its state does not lead there.
+    """
+    row = standing(tx, key)
+    detail = f"{reason}; answered: {answer}" if answer else reason
+    if row is not None and row.state in _GIVEN_UP:
+        told = (
+            f"its create had no clear answer ({reason}), and it was {row.state} by then: a task may"
+            " exist and be paid; look for it in the provider's console"
+        )
+        _note(tx, key, row, told, owner=owner, now=now)
+        return
+    move(
+        tx,
+        key,
+        PurchaseState.UNKNOWN,
+        owner_id=owner.owner_id,
+        now=now,
+        detail=detail,
+        error_message=reason,
+    )
 
 
 def finish_task(
@@ -132,6 +171,14 @@ def _note_second_task(
         f"its create was answered with task {task_id} after task {row.task_id} was adopted for it:"
         " both are paid; look both up in the provider's console"
     )
+    _note(tx, key, row, told, owner=owner, now=now)
+    return True
+
+
+def _note(
+    tx: Transaction, key: PurchaseKey, row: Any, told: str, *, owner: Owner, now: datetime
+) -> None:
+    """Say something of a purchase, in its row and its history, without moving it."""
     update_purchase(tx, key, error_message=told)
     tx.append_event(
         key,
@@ -141,7 +188,6 @@ def _note_second_task(
         owner_id=owner.owner_id,
         detail=told,
     )
-    return True
 
 
 def _full_price(row: Any) -> Decimal:

@@ -166,6 +166,20 @@ async def test_late_answer_with_another_task_than_the_adopted_is_told(
         assert "console" in told
 
 
+@pytest.mark.parametrize("decided", [S.RELEASED, S.WRITTEN_OFF])
+async def test_late_doubt_after_a_decision_is_told(decided: PurchaseState, life: Life) -> None:
+    """The person's word stands; that a task may exist all the same is in row and history."""
+    await life.reach(decided)
+    before = life.ledger.committed()
+    await life.ledger.unknown(life.key(), life.owner, "ReadTimeout")
+    assert (life.state(), life.ledger.committed()) == (decided, before)
+    purchase = life.ledger.purchase(life.key())
+    assert purchase is not None
+    assert "may exist and be paid" in purchase.problem
+    told = [each for each in history(life) if each[0] == 1][-1]
+    assert (told[1], told[3]) == (decided.value, purchase.problem)
+
+
 async def test_late_answer_leaves_an_attempt_that_is_on_its_way(life: Life) -> None:
     """It may be paid already; both are followed and counted."""
     await life.reach(S.RELEASED)

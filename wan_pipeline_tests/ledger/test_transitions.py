@@ -21,6 +21,7 @@ S = PurchaseState
 STRANGER = Owner.of_this_process("another run")
 MOVES = [S.PLANNED, S.REFUSED, S.UNKNOWN, S.SUBMITTED, S.FAILED, S.EXPIRED, S.SUCCEEDED]
 FREE = {S.PLANNED, S.RELEASED}
+GIVEN_UP = {S.RELEASED, S.WRITTEN_OFF}
 
 
 @pytest.mark.parametrize("to", MOVES)
@@ -34,6 +35,10 @@ async def test_only_the_moves_of_the_map_exist(
     if (origin, to) == (S.SUBMITTED, S.SUBMITTED):
         await life.go(to)  # the same task told twice: the first time is enough
         assert (life.ledger.purchases(), life.events()) == before
+    elif to is S.UNKNOWN and origin in GIVEN_UP:
+        await life.go(to)  # a person's word stands, and the doubt is told
+        assert life.state() is origin
+        assert life.events() == [*before[1], (origin.value, origin.value)]
     elif to in TRANSITIONS[origin]:
         await life.go(to)
         assert life.state() is to

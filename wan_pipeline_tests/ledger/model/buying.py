@@ -144,13 +144,13 @@ class Buying(Machine):
     def unknown(self, pick: Pick) -> None:
         """The create was not answered."""
         key, row, owner = self.picked_for(pick, S.UNKNOWN)
-        allowed = self.allowed(row, S.UNKNOWN, owner)
+        given_up = row.state in (S.RELEASED, S.WRITTEN_OFF)  # told, and changes nothing
         self.agree(
             self.ledger.unknown(key, self.owners[owner], "timeout"),
-            allowed=allowed,
+            allowed=given_up or self.allowed(row, S.UNKNOWN, owner),
             error=TransitionError,
         )
-        if allowed:
+        if self.allowed(row, S.UNKNOWN, owner):
             row.state = S.UNKNOWN
 
     @precondition(leads_to(S.SUBMITTED))
