@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Memory"]
 
-LOCK_TRIES = 20
+LOCK_TRIES = 100
 LOCK_PAUSE_S = 0.001  # a holder needs a few microseconds; one that is stopped holds nobody up
 LARGEST = 4096  # bytes
 _NUMBER = re.compile(r"newest event (?P<number>\d{20})")

@@ -6,7 +6,6 @@ Which ledgers are refused by it is in `test_choice` and in the command's tests.
 from __future__ import annotations
 
 import fcntl
-import os
 import subprocess
 import sys
 import time
@@ -92,7 +91,7 @@ KEEP = """
 import sys
 from pathlib import Path
 from wan_pipeline.ledger.memory import Memory
-for number in range(int(sys.argv[2]), 2001, 4):
+for number in range(int(sys.argv[2]), 20001, 4):
     Memory(name="ledger.sqlite", ledger_id="a" * 32, newest_event=number).keep(Path(sys.argv[1]))
 """
 
@@ -115,7 +114,7 @@ def test_number_only_grows_while_several_processes_write(tmp_path: Path) -> None
     assert [writer.wait() for writer in writers] == [0] * 4
     assert seen == sorted(seen)
     assert len(set(seen)) > 10
-    assert Memory.of(file) == numbered(2000)
+    assert Memory.of(file) == numbered(20_000)
 
 
 def test_process_that_stands_still_in_it_holds_nobody_up(tmp_path: Path) -> None:
@@ -161,11 +160,11 @@ async def test_memory_that_cannot_be_written_stops_nothing(tmp_path: Path) -> No
     layout = DataLayout(tmp_path, PROFILE)
     with open_ledger(layout, None) as ledger, ledger.owner("run") as owner:
         await ledger.intend(intention("r1"), owner=owner)
-        os.replace(layout.filed_ledger, tmp_path / "aside")
+        aside = layout.filed_ledger.rename(tmp_path / "aside")
         layout.filed_ledger.mkdir()
         await ledger.intend(intention("r2"), owner=owner)
         layout.filed_ledger.rmdir()
-        os.replace(tmp_path / "aside", layout.filed_ledger)
+        aside.rename(layout.filed_ledger)
         await ledger.intend(intention("r3"), owner=owner)
         memory = Memory.of(layout.filed_ledger)
         assert memory is not None
