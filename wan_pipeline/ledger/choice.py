@@ -8,9 +8,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from wan_pipeline.ledger.database import public_name
-from wan_pipeline.ledger.folder_memory import FolderMemory, bought_files, remembered
+from wan_pipeline.ledger.folder_memory import GIVEN_UP, FolderMemory, bought_files, remembered
 from wan_pipeline.ledger.ledger import Ledger
-from wan_pipeline.ledger.memory import Memory
 from wan_pipeline.wan.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -53,7 +52,7 @@ def open_ledger(layout: DataLayout, url: str | None) -> Ledger:
 
 def _refuse_beside_a_server(layout: DataLayout) -> None:
     """A new file does not know what a ledger on a server bought."""
-    if remembered(layout.served_ledger) not in (None, Memory()):
+    if remembered(layout.served_ledger) not in (None, GIVEN_UP):
         raise ConfigurationError(
             f"what is in {layout.root} was bought with a ledger on a server, which"
             f" {layout.served_ledger} names, and WAN_LEDGER_URL is not set: with an empty"
@@ -75,7 +74,7 @@ def _refuse_beside_a_file(layout: DataLayout) -> None:
             f" or move that file and {layout.filed_ledger} away, if its purchases are not to count."
             " Nothing was sent"
         )
-    memory = remembered(layout.filed_ledger) or Memory()
+    memory = remembered(layout.filed_ledger) or GIVEN_UP
     if memory.newest_event:
         raise ConfigurationError(
             f"WAN_LEDGER_URL is set, and {layout.filed_ledger} remembers the ledger"

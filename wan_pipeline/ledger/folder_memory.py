@@ -21,7 +21,10 @@ if TYPE_CHECKING:
 
     from wan_pipeline.layout import DataLayout
 
-__all__ = ["FolderMemory", "bought_files", "remembered"]
+__all__ = ["GIVEN_UP", "FolderMemory", "bought_files", "remembered"]
+
+GIVEN_UP = Memory()
+"""What an emptied file says: what the ledger does not know counts as never bought."""
 
 _EVENTS = schema.events.c
 
@@ -90,15 +93,17 @@ class FolderMemory:
     def opened(self, ledger_id: str | None) -> None:
         """Remember the ledger that was found to be the right one."""
         self._ledger_id = ledger_id
-        if self.served or self._newest_event:  # a new file has nothing to be remembered yet
+        # A new file has nothing to be remembered yet; and what a person gave up by emptying the
+        # memory stays given up until something is bought.
+        if self._newest_event or (self.served and self._memory != GIVEN_UP):
             with suppress(OSError):  # a folder that can only be looked at: nothing is bought there
                 self.file.parent.mkdir(parents=True, exist_ok=True)
             self.keep(self._newest_event)
 
     def keep(self, newest_event: int) -> None:
-        """Remember that the ledger has this event, durably.
+        """Remember that the ledger has this event.
 
-        What cannot be written down is behind until the next event: a purchase matters more.
+        What cannot be written down stays behind until the next event: a purchase matters more.
         """
         name = self.ledger if self.served else self.layout.ledger.name  # folders are moved
         memory = Memory(name=name, ledger_id=self._ledger_id, newest_event=newest_event)
@@ -107,14 +112,14 @@ class FolderMemory:
 
     def _refuse_nothing(self, what: str) -> None:
         """Refuse a ledger without events where some are remembered, or their files are there."""
-        if self._memory is not None:
-            if self._memory.newest_event:
-                raise self._refused(
-                    f"the ledger {self.ledger} {what}, and {self.file} remembers"
-                    f" {_named(self._memory, self.ledger) or 'it'} with newest event number"
-                    f" {self._memory.newest_event}. What was bought"
-                )
+        if self._memory == GIVEN_UP:
             return
+        if self._memory is not None and self._memory.newest_event:
+            raise self._refused(
+                f"the ledger {self.ledger} {what}, and {self.file} remembers"
+                f" {_named(self._memory, self.ledger) or 'it'} with newest event number"
+                f" {self._memory.newest_event}. What was bought"
+            )
         file = next(bought_files(self.layout), None)
         if file is not None:
             raise self._refused(

@@ -161,6 +161,7 @@ def test_folder_of_an_older_version_is_known_by_what_it_holds(
     assert provider.bill()["creates_received"] == 2
 
     (root / "ledger-file.txt").touch()
+    assert folder.wan("status").exit_code == ExitCode.COMPLETE
     assert last_line(folder.wan("run", "kites").output)[0] == 2
 
 

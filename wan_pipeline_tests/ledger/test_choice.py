@@ -128,8 +128,12 @@ def test_empty_ledger_on_a_server_does_not_go_with_images(
     engine = sa.create_engine(postgres_url)
     assert sa.inspect(engine).get_table_names() == []
     engine.dispose()
-    layout.served_ledger.touch()
-    open_ledger(layout, postgres_url).close()
+    layout.served_ledger.write_text("postgresql://wan:***@h/ledger\nabc\n")  # an older version's
+    with pytest.raises(ConfigurationError, match=r"image\.png was bought.* a second time"):
+        open_ledger(layout, postgres_url)
+    layout.served_ledger.write_text("")
+    for _ in range(2):  # given up until something is bought
+        open_ledger(layout, postgres_url).close()
 
 
 @pytest.mark.postgres
@@ -155,6 +159,7 @@ async def test_emptied_memory_starts_anew(
         for _ in range(2):
             with open_ledger(layout, other) as ledger:
                 assert ledger.counts() == {}
+        await buy(open_ledger(layout, other))
         with pytest.raises(ConfigurationError):
             open_ledger(layout, postgres_url)
 
