@@ -20,13 +20,15 @@ from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from wan_pipeline.layout import DataLayout
 from wan_pipeline.ledger import writer
 from wan_pipeline.ledger.budget import Caps
-from wan_pipeline.ledger.ledger import Ledger
+from wan_pipeline.ledger.choice import open_ledger
 from wan_pipeline.ledger.records import Intention, PurchaseKey
 from wan_pipeline.ledger.states import ImageState
 
 if TYPE_CHECKING:
+    from wan_pipeline.ledger.ledger import Ledger
     from wan_pipeline.ledger.owner import Owner
 
 IN_FLIGHT = 64
@@ -90,17 +92,19 @@ async def lives(ledger: Ledger, owner: Owner, count: int) -> float:
     return count * EVENTS_PER_LIFE / (time.perf_counter() - began)
 
 
-def measure(where: Path | str, *, count: int, group: int) -> float:
-    """Events per second on a database, with so many changes at most in one commit."""
+def measure(folder: Path, url: str | None, *, count: int, group: int) -> float:
+    """Events per second into a data folder's ledger, with so many changes at most in one commit."""
     writer.LARGEST_GROUP = group
-    with Ledger(where, "emulator") as ledger, ledger.owner("benchmark") as owner:
+    layout = DataLayout(folder, "emulator")
+    with open_ledger(layout, url) as ledger, ledger.owner("benchmark") as owner:
         return asyncio.run(lives(ledger, owner, count))
 
 
-def compare(name: str, where: Path | str, *, again: Path | str) -> None:
-    """Grouped commits against single ones."""
-    grouped = max(measure(where, count=2_000, group=256) for _ in range(3))
-    single = measure(again, count=300, group=1)
+def compare(name: str, url: str | None) -> None:
+    """Grouped commits against single ones, each in a folder of its own."""
+    with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryDirectory() as other:
+        grouped = max(measure(Path(folder), url, count=2_000, group=256) for _ in range(3))
+        single = measure(Path(other), url, count=300, group=1)
     print(
         f"{name}: {grouped:,.0f} durable events per second at {IN_FLIGHT} requests in flight;"
         f" one commit per change: {single:,.0f}; ratio {grouped / single:.1f}"
@@ -109,10 +113,9 @@ def compare(name: str, where: Path | str, *, again: Path | str) -> None:
 
 def main() -> None:
     """SQLite, and PostgreSQL where it is named."""
-    with tempfile.TemporaryDirectory() as folder:
-        compare("SQLite", Path(folder) / "one.sqlite", again=Path(folder) / "other.sqlite")
+    compare("SQLite", None)
     if url := os.environ.get("WAN_LEDGER_URL"):
-        compare("PostgreSQL", url, again=url)
+        compare("PostgreSQL", url)
     else:
         print("PostgreSQL: not measured, WAN_LEDGER_URL names none")
 

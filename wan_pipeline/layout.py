@@ -38,8 +38,13 @@ class DataLayout:
         return self.root / "ledger.sqlite"
 
     @property
+    def filed_ledger(self) -> Path:
+        """Says which ledger file is the folder's and how far it was; there when it has events."""
+        return self.root / "ledger-file.txt"
+
+    @property
     def served_ledger(self) -> Path:
-        """Says that the durable record is on a server, and which one; there when it was once."""
+        """Says that the durable record is on a server, which one, and how far."""
         return self.root / "ledger-server.txt"
 
     @property

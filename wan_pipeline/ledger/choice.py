@@ -5,13 +5,11 @@ A ledger that does not know what the folder's own one bought would buy all of it
 
 from __future__ import annotations
 
-from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING
 
 from wan_pipeline.ledger.database import public_name
-from wan_pipeline.ledger.facts import LEDGER_ID
+from wan_pipeline.ledger.folder_memory import GIVEN_UP, FolderMemory, bought_files, remembered
 from wan_pipeline.ledger.ledger import Ledger
-from wan_pipeline.ledger.memory import Memory
 from wan_pipeline.wan.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -21,8 +19,9 @@ __all__ = ["has_ledger", "open_ledger"]
 
 
 def has_ledger(layout: DataLayout) -> bool:
-    """Whether the folder goes with a ledger already; opening one would make it so."""
-    return layout.ledger.exists() or layout.served_ledger.exists()
+    """Whether the folder goes with a ledger already, be it lost; opening one would make it so."""
+    files = (layout.ledger, layout.filed_ledger, layout.served_ledger)
+    return any(file.exists() for file in files) or any(bought_files(layout))
 
 
 def open_ledger(layout: DataLayout, url: str | None) -> Ledger:
@@ -33,49 +32,27 @@ def open_ledger(layout: DataLayout, url: str | None) -> Ledger:
         url: of a ledger on a server; None for the folder's own file.
 
     Raises:
-        ConfigurationError: what the folder holds was bought with another one.
+        ConfigurationError: what the folder holds was bought with another one, or with a newer
+            state of it.
         LedgerError: it cannot be opened.
     """
     if url is None:
         _refuse_beside_a_server(layout)
-        return Ledger(layout.ledger, layout.profile)
+        memory = FolderMemory(
+            layout=layout, file=layout.filed_ledger, ledger=str(layout.ledger), served=False
+        )
+        memory.require_file()
+        return Ledger(layout.ledger, layout.profile, memory=memory)
     _refuse_beside_a_file(layout)
-    memory = _remembered(layout)
-    with ExitStack() as opened:
-        ledger = opened.enter_context(Ledger(url, layout.profile))
-        found = Memory(url=public_name(url), ledger_id=ledger.recall(LEDGER_ID))
-        if memory is not None and memory.ledger_id not in (None, found.ledger_id):
-            raise _another_ledger(layout, memory, found)
-        if memory != found:
-            with suppress(OSError):  # a folder that can only be looked at: nothing is bought there
-                found.write(layout.served_ledger)
-        opened.pop_all()
-    return ledger
-
-
-def _remembered(layout: DataLayout) -> Memory | None:
-    try:
-        return Memory.of(layout.served_ledger)
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigurationError(
-            f"{layout.served_ledger}, which names the ledger that the data folder goes with, cannot"
-            f" be read: {error}. Make it readable; or remove it, if WAN_LEDGER_URL names the ledger"
-            " that bought what is there. Nothing was sent"
-        ) from error
-
-
-def _another_ledger(layout: DataLayout, memory: Memory, found: Memory) -> ConfigurationError:
-    return ConfigurationError(
-        f"what is in {layout.root} was bought with the ledger {memory.url}, and WAN_LEDGER_URL"
-        f" names another one, {found.url}, which does not know it: it would be bought a second"
-        " time. Set WAN_LEDGER_URL to the former or to a restored copy of it; or remove"
-        f" {layout.served_ledger}, if nothing bought with it is to count. Nothing was sent"
+    memory = FolderMemory(
+        layout=layout, file=layout.served_ledger, ledger=public_name(url), served=True
     )
+    return Ledger(url, layout.profile, memory=memory)
 
 
 def _refuse_beside_a_server(layout: DataLayout) -> None:
     """A new file does not know what a ledger on a server bought."""
-    if layout.served_ledger.exists():
+    if remembered(layout.served_ledger) not in (None, GIVEN_UP):
         raise ConfigurationError(
             f"what is in {layout.root} was bought with a ledger on a server, which"
             f" {layout.served_ledger} names, and WAN_LEDGER_URL is not set: with an empty"
@@ -86,13 +63,22 @@ def _refuse_beside_a_server(layout: DataLayout) -> None:
 
 def _refuse_beside_a_file(layout: DataLayout) -> None:
     """A ledger on a server does not know what the folder's own file bought."""
-    if not layout.ledger.exists():
-        return
-    with Ledger(layout.ledger, layout.profile) as ledger:
-        bought = sum(ledger.counts().values())
+    bought = 0
+    if layout.ledger.exists() and layout.ledger.stat().st_size:
+        with Ledger(layout.ledger, layout.profile) as ledger:
+            bought = sum(ledger.counts().values())
     if bought:
         raise ConfigurationError(
             f"WAN_LEDGER_URL is set, and the ledger {layout.ledger} has {bought} purchases that its"
             " ledger does not know: they would be bought a second time. Unset WAN_LEDGER_URL;"
-            " or move that file away, if its purchases are not to count. Nothing was sent"
+            f" or move that file and {layout.filed_ledger} away, if its purchases are not to count."
+            " Nothing was sent"
+        )
+    memory = remembered(layout.filed_ledger) or GIVEN_UP
+    if memory.newest_event:
+        raise ConfigurationError(
+            f"WAN_LEDGER_URL is set, and {layout.filed_ledger} remembers the ledger"
+            f" {layout.ledger} with newest event number {memory.newest_event}: what was bought with"
+            " it would be bought a second time. Unset WAN_LEDGER_URL and put that ledger back; or"
+            f" move {layout.filed_ledger} away, if its purchases are not to count. Nothing was sent"
         )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import uuid
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 from sqlalchemy import event
@@ -19,6 +19,10 @@ from wan_pipeline.ledger.errors import LedgerUnavailableError, LedgerVersionErro
 from wan_pipeline.ledger.facts import LEDGER_ID
 from wan_pipeline.ledger.inserts import insert_if_absent
 from wan_pipeline.ledger.migrations import migrate
+from wan_pipeline.ledger.remedies import held_by_another
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 __all__ = ["open_database", "public_name"]
 
@@ -39,11 +43,14 @@ DRIVER = "postgresql+psycopg"
 OPENING_LOCK = 0x77616E  # an arbitrary number that stands for "schema of a wan_pipeline ledger"
 
 
-def open_database(where: Path | str) -> tuple[sa.Engine, sa.Engine]:
+def open_database(
+    where: Path | str, *, check: Callable[[sa.Connection], None] | None = None
+) -> tuple[sa.Engine, sa.Engine]:
     """A reading and a writing engine, on a schema that this version knows.
 
     Args:
         where: path of an SQLite file, created when it does not exist; or a PostgreSQL URL.
+        check: called before anything is committed; what it raises leaves the database as it was.
 
     Raises:
         LedgerUnavailableError: it cannot be created or reached, is damaged, or is no ledger.
@@ -59,6 +66,8 @@ def open_database(where: Path | str) -> tuple[sa.Engine, sa.Engine]:
             engines = (_postgres(where, writes=False), _postgres(where, writes=True))
         with engines[-1].begin() as connection:
             _ensure_schema(connection, name)
+            if check is not None:
+                check(connection)
             # No change of the schema: older versions need not know it, and leave it as it is.
             insert_if_absent(connection, schema.info, key=LEDGER_ID, value=uuid.uuid4().hex)
     except BaseException as error:
@@ -67,9 +76,10 @@ def open_database(where: Path | str) -> tuple[sa.Engine, sa.Engine]:
         if not isinstance(error, DBAPIError | OSError):
             raise
         reason = error.orig if isinstance(error, DBAPIError) else error
+        held = held_by_another(error, engines[-1]) if engines else None
         raise LedgerUnavailableError(
-            f"the ledger {name} cannot be opened: {reason}. Nothing is bought without it:"
-            f" {_remedy(where)}"
+            f"the ledger {name} cannot be opened: {reason}. Nothing is bought without it."
+            f" {held or _remedy(where)}"
         ) from error
     return engines[0], engines[-1]
 
@@ -87,10 +97,10 @@ def public_name(where: Path | str) -> str:
 def _remedy(where: Path | str) -> str:
     if isinstance(where, Path):
         return (
-            "check that the folder is writable and the disk healthy and not full, or restore the"
+            "Check that the folder is writable and the disk healthy and not full, or restore the"
             " file from a backup, then run again"
         )
-    return "check that the server runs and that WAN_LEDGER_URL names it, then run again"
+    return "Check that the server runs and that WAN_LEDGER_URL names it, then run again"
 
 
 def _sqlite(path: Path, *, begin: str) -> sa.Engine:

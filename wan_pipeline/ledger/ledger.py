@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from wan_pipeline.ledger import image_moves, leases, schema, tasks, tickets
 from wan_pipeline.ledger.database import open_database
-from wan_pipeline.ledger.facts import keep_fact
+from wan_pipeline.ledger.facts import LEDGER_ID, keep_fact
 from wan_pipeline.ledger.inserts import insert_if_absent
 from wan_pipeline.ledger.intents import intend
 from wan_pipeline.ledger.leases import LEASE
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Generator, Sequence
     from pathlib import Path
 
+    from wan_pipeline.ledger.folder_memory import FolderMemory
     from wan_pipeline.ledger.records import Intention, Purchase, PurchaseKey
     from wan_pipeline.ledger.transaction import Transaction
 
@@ -45,21 +46,30 @@ class Ledger(LedgerReader):
     Args:
         where: path of an SQLite file, created when it does not exist; or a PostgreSQL URL.
         profile: whose purchases.
+        memory: of the data folder that it is opened for; None where nothing is bought for one.
         now: the wall clock.
 
     Raises from every method:
         LedgerUnavailableError: the database cannot be read or written.
+        ConfigurationError: on opening, it knows less than the folder.
         TransitionError: a row is no longer in the state that the change starts from.
     """
 
     def __init__(
-        self, where: Path | str, profile: str, *, now: Callable[[], datetime] | None = None
+        self,
+        where: Path | str,
+        profile: str,
+        *,
+        memory: FolderMemory | None = None,
+        now: Callable[[], datetime] | None = None,
     ) -> None:
         self.now = now or (lambda: datetime.now(UTC))
-        reader, self._engine = open_database(where)
+        reader, self._engine = open_database(where, check=memory.check if memory else None)
         super().__init__(reader, profile)
         self._place = Place(where)
-        self._writer = GroupCommitWriter(self._engine)
+        if memory is not None:
+            memory.opened(self.recall(LEDGER_ID))
+        self._writer = GroupCommitWriter(self._engine, remember=memory.keep if memory else None)
         self.apply_now(lambda tx: insert_if_absent(tx.connection, schema.accounts, profile=profile))
 
     def close(self) -> None:

@@ -1,22 +1,34 @@
-"""What a data folder remembers of its ledger on a server: a line to read, and a line to compare.
+"""What a data folder remembers of its ledger outside of it: which one, and how far it was.
 
-The first line is the URL without its secrets, for a person. The second is the ledger's id, which
-a restored copy has too, wherever it is. Memories of older versions have no second line.
+Three lines. The ledger's name without secrets, for a person. Its id, which a restored copy has
+too, wherever it is. The number of an event that it certainly has; older versions wrote none. An
+empty file says that a person wants nothing remembered.
+
+The number is written after the event's commit and without a flush of its own: a killed process
+cannot take it back, and a power loss can only leave it lower.
 """
 
 from __future__ import annotations
 
+import dataclasses
+import fcntl
 import os
-from contextlib import suppress
+import re
+import time
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from wan_pipeline.temp_files import temp_path
-
 if TYPE_CHECKING:
+    from collections.abc import Generator
     from pathlib import Path
 
 __all__ = ["Memory"]
+
+LOCK_TRIES = 100
+LOCK_PAUSE_S = 0.001  # a holder needs a few microseconds; one that is stopped holds nobody up
+LARGEST = 4096  # bytes
+_NUMBER = re.compile(r"newest event (?P<number>\d{20})")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,12 +36,14 @@ class Memory:
     """Which ledger a folder goes with.
 
     Attributes:
-        url: where it was, by a name without secrets.
+        name: where it was, by a name without secrets.
         ledger_id: which one it is; None when only an older version wrote it down.
+        newest_event: number of an event that it has; 0 when none is remembered.
     """
 
-    url: str
-    ledger_id: str | None
+    name: str = ""
+    ledger_id: str | None = None
+    newest_event: int = 0
 
     @classmethod
     def of(cls, file: Path) -> Memory | None:
@@ -37,30 +51,83 @@ class Memory:
 
         Raises:
             OSError: it cannot be read.
-            UnicodeDecodeError: it is no text.
+            ValueError: it is no memory of a ledger.
         """
         try:
-            lines = file.read_text(encoding="utf-8").splitlines()
+            descriptor = os.open(file, os.O_RDONLY | os.O_CLOEXEC)
         except FileNotFoundError:
             return None
-        url, ledger_id, *_ = *lines, "", ""
-        return cls(url=url, ledger_id=ledger_id or None)
+        try:
+            with suppress(OSError), _locked(descriptor, fcntl.LOCK_SH):
+                return cls._read(descriptor)
+            return cls._read(descriptor)  # where files cannot be locked, or a holder stands still
+        finally:
+            os.close(descriptor)
 
-    def write(self, file: Path) -> None:
-        """Put it in place of the file, durably and all at once.
+    @classmethod
+    def _read(cls, descriptor: int) -> Memory:
+        lines = os.pread(descriptor, LARGEST, 0).decode().splitlines()
+        if not lines:
+            return cls()
+        name, ledger_id, number, *_ = *lines, "", ""
+        found = _NUMBER.fullmatch(number)
+        if number and found is None:
+            raise ValueError(f"its third line is no number of an event: {number!r}")
+        return cls(
+            name=name,
+            ledger_id=ledger_id or None,
+            newest_event=int(found["number"]) if found else 0,
+        )
+
+    def keep(self, file: Path) -> None:
+        """Write it down, never a lower number over a higher one, whoever else writes.
+
+        What is remembered of another ledger stays.
 
         Raises:
-            OSError: the disk refused; an older file is untouched.
+            OSError: the disk refused, or another process holds the file.
+            ValueError: what is there is no memory of a ledger.
         """
-        file.parent.mkdir(parents=True, exist_ok=True)
-        temp = temp_path(file)
+        descriptor = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         try:
-            with temp.open("w", encoding="utf-8") as stream:
-                stream.write(f"{self.url}\n{self.ledger_id or ''}\n")
-                stream.flush()
-                os.fsync(stream.fileno())
-            temp.replace(file)
-        except BaseException:
-            with suppress(OSError):  # the first error is the one to tell
-                temp.unlink(missing_ok=True)
-            raise
+            with _locked(descriptor, fcntl.LOCK_EX):
+                old = self._read(descriptor)
+                if old.ledger_id not in (None, self.ledger_id):
+                    return
+                newest = max(old.newest_event, self.newest_event)
+                new = dataclasses.replace(self, newest_event=newest)
+                if new != old:
+                    # At once, so that no kill leaves half of it; only the name changes its length.
+                    text = bytes(new)
+                    os.pwrite(descriptor, text, 0)
+                    os.ftruncate(descriptor, len(text))
+                if old.ledger_id is None:
+                    os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+    def __bytes__(self) -> bytes:
+        """The file's text."""
+        lines = (self.name, self.ledger_id or "", f"newest event {self.newest_event:020}", "")
+        return "\n".join(lines).encode()
+
+
+@contextmanager
+def _locked(descriptor: int, kind: int) -> Generator[None]:
+    """Hold the file, among all processes that do.
+
+    Raises:
+        BlockingIOError: another one does not let go of it.
+    """
+    for left in reversed(range(LOCK_TRIES)):
+        try:
+            fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
+            break
+        except BlockingIOError:
+            if not left:
+                raise
+            time.sleep(LOCK_PAUSE_S)
+    try:
+        yield
+    finally:
+        fcntl.flock(descriptor, fcntl.LOCK_UN)

@@ -13,6 +13,7 @@ from wan_pipeline.ledger import pace, schema
 from wan_pipeline.ledger.errors import LedgerUnavailableError
 from wan_pipeline.ledger.facts import fact_named
 from wan_pipeline.ledger.records import ImageRecord, Purchase
+from wan_pipeline.ledger.remedies import held_by_another
 from wan_pipeline.ledger.series import in_series
 from wan_pipeline.ledger.states import ImageState, PurchaseState
 
@@ -198,12 +199,16 @@ class LedgerReader:
             with self._engine_for_reads.connect() as connection:
                 yield connection
         except DBAPIError as error:
-            remedy = "the data folder's disk, or restore the file from a backup"
-            if self._engine_for_reads.dialect.name == "postgresql":
-                remedy = "that its server runs"
+            remedy = (
+                "Check the data folder's disk, or restore the file from a backup, then run again"
+            )
+            if held := held_by_another(error, self._engine_for_reads):
+                remedy = held
+            elif self._engine_for_reads.dialect.name == "postgresql":
+                remedy = "Check that its server runs, then run again"
             raise LedgerUnavailableError(
-                f"the ledger could not be read: {error.orig}. Nothing is bought without it: check"
-                f" {remedy}, then run again"
+                f"the ledger could not be read: {error.orig}. Nothing is bought without it."
+                f" {remedy}"
             ) from error
 
     def _total(self, column: sa.Column[Decimal], run_id: str | None) -> Decimal:

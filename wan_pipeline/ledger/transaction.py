@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["Transaction"]
 
 ZERO = Decimal(0)
-_INSERT_EVENT = sa.insert(schema.events)
+_INSERT_EVENT = sa.insert(schema.events).returning(schema.events.c.seq)
 _HOLD = (
     sa.select(schema.accounts.c.profile)
     .where(schema.accounts.c.profile == sa.bindparam("account"))
@@ -38,6 +38,7 @@ class Transaction:
 
     Attributes:
         connection: the open transaction.
+        newest_event: number of the last event that it appended; None without one or before its end.
     """
 
     def __init__(self, connection: sa.Connection) -> None:
@@ -46,6 +47,7 @@ class Transaction:
         self._committed: dict[Bucket, dict[str, Decimal]] = {}
         self._events: list[dict[str, Any]] = []
         self._held: set[str] = set()
+        self.newest_event: int | None = None
 
     def hold_account(self, profile: str) -> None:
         """Let no other process check a cap, take a turn or append an event until this one ends.
@@ -105,7 +107,8 @@ class Transaction:
         for profile in sorted({event["profile"] for event in self._events}):
             self.hold_account(profile)
         if self._events:
-            self.connection.execute(_INSERT_EVENT, self._events)
+            numbers = self.connection.execute(_INSERT_EVENT, self._events).scalars()
+            self.newest_event = max(numbers)
         for bucket in sorted(self._spent):  # one order for everyone: no deadlock
             self._add_to_spending(bucket, self._spent[bucket])
 

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from sqlalchemy.exc import DBAPIError
 
 from wan_pipeline.ledger.errors import LedgerError, LedgerUnavailableError
+from wan_pipeline.ledger.remedies import held_by_another
 from wan_pipeline.ledger.transaction import Transaction
 
 if TYPE_CHECKING:
@@ -52,10 +53,17 @@ class _Outcome:
 
 
 class GroupCommitWriter:
-    """Applies changes in order, in groups, on one thread."""
+    """Applies changes in order, in groups, on one thread.
 
-    def __init__(self, engine: sa.Engine) -> None:
+    Args:
+        engine: of the database.
+        remember: told the number of the newest event after its commit and before anybody hears of
+            it; it must not raise.
+    """
+
+    def __init__(self, engine: sa.Engine, *, remember: Callable[[int], None] | None = None) -> None:
         self._engine = engine
+        self._remember = remember
         self._queue: queue.SimpleQueue[_Change | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="ledger-writer", daemon=True)
         self._thread.start()
@@ -119,6 +127,8 @@ class GroupCommitWriter:
                     except LedgerError as error:
                         outcomes.append(_Outcome(change, error=error))
                 tx.finish()
+            if tx.newest_event is not None and self._remember is not None:
+                self._remember(tx.newest_event)
         except Exception as error:  # noqa: BLE001  handed to whoever waits for the change
             spoiled = len(group) > 1 and not _is(LOCK_NOT_AVAILABLE, error)
             if begun and not again and (spoiled or _is(DEADLOCK, error)):
@@ -132,7 +142,9 @@ class GroupCommitWriter:
         if not isinstance(error, DBAPIError):
             return error
         remedy = "Free space or repair the data folder, then run again"
-        if self._engine.dialect.name == "postgresql":
+        if held := held_by_another(error, self._engine):
+            remedy = held
+        elif self._engine.dialect.name == "postgresql":
             remedy = "Check that the server runs and no other process blocks it, then run again"
         return LedgerUnavailableError(
             f"the ledger could not be written: {error.orig}. {remedy}: finished tasks are at the"

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import secrets
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import pytest
@@ -15,6 +17,7 @@ from wan_pipeline.wan.errors import ConfigurationError
 from wan_pipeline_tests.ledger.conftest import PROFILE, intention
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from wan_pipeline_tests.postgres_fixture import RunningPostgres
@@ -26,10 +29,22 @@ def layout(tmp_path: Path) -> DataLayout:
     return DataLayout(tmp_path, PROFILE)
 
 
-async def buy(ledger: Ledger) -> None:
+async def buy(ledger: Ledger, request_id: str = "r1") -> None:
     """Write one intent."""
     with ledger, ledger.owner("run") as owner:
-        await ledger.intend(intention(), owner=owner)
+        await ledger.intend(intention(request_id), owner=owner)
+
+
+@contextmanager
+def copied(server: RunningPostgres, url: str) -> Iterator[str]:
+    """A restored copy of a database, as it is now, for the block."""
+    name = f"wan_copy_{secrets.token_hex(6)}"
+    old = sa.make_url(url)
+    server._administer(f"CREATE DATABASE {name} TEMPLATE {old.database} OWNER wan_test")
+    try:
+        yield old.set(database=name).render_as_string(hide_password=False)
+    finally:
+        server._administer(f"DROP DATABASE {name} WITH (FORCE)")
 
 
 def test_folder_without_a_server_has_its_own_file(layout: DataLayout) -> None:
@@ -73,29 +88,78 @@ async def test_restored_copy_is_the_same_ledger(
 ) -> None:
     """On whichever server, and under whichever name, from then on the folder's."""
     await buy(open_ledger(layout, postgres_url))
-    name = f"wan_copy_{secrets.token_hex(6)}"
-    old = sa.make_url(postgres_url)
-    postgres_server._administer(f"CREATE DATABASE {name} TEMPLATE {old.database} OWNER wan_test")
-    try:
-        url = old.set(database=name).render_as_string(hide_password=False)
+    with copied(postgres_server, postgres_url) as url:
         with open_ledger(layout, url) as ledger:
             assert sum(ledger.counts().values()) == 1
-        assert name in layout.served_ledger.read_text()
-    finally:
-        postgres_server._administer(f"DROP DATABASE {name} WITH (FORCE)")
+        assert str(sa.make_url(url).database) in layout.served_ledger.read_text()
 
 
 @pytest.mark.postgres
-async def test_removed_memory_starts_anew(
+async def test_older_copy_on_a_server_is_refused(
+    layout: DataLayout, postgres_url: str, postgres_server: RunningPostgres
+) -> None:
+    """It does not know what was bought after it; events of other profiles do not count."""
+    await buy(open_ledger(layout, postgres_url))
+    with copied(postgres_server, postgres_url) as url:
+        await buy(open_ledger(layout, postgres_url), "r2")
+        for name in ("r3", "r4"):
+            with Ledger(url, "vtrix") as other, other.owner("run") as owner:
+                theirs = dataclasses.replace(intention(name), profile="vtrix")
+                await other.intend(theirs, owner=owner)
+        with pytest.raises(ConfigurationError, match=r"older.* a second time.*ledger-server\.txt"):
+            open_ledger(layout, url)
+        with open_ledger(layout, postgres_url) as ledger:
+            assert sum(ledger.counts().values()) == 2
+        layout.served_ledger.write_text("")
+        with open_ledger(layout, url) as ledger:
+            assert sum(ledger.counts().values()) == 1
+
+
+@pytest.mark.postgres
+def test_empty_ledger_on_a_server_does_not_go_with_images(
+    layout: DataLayout, postgres_url: str
+) -> None:
+    """Nothing is remembered, and something was bought; the database is left as it was."""
+    image = layout.root / "images" / "ab" / "image.png"
+    image.parent.mkdir(parents=True)
+    image.write_bytes(b"paid")
+    with pytest.raises(ConfigurationError, match=r"image\.png was bought.* a second time"):
+        open_ledger(layout, postgres_url)
+    engine = sa.create_engine(postgres_url)
+    assert sa.inspect(engine).get_table_names() == []
+    engine.dispose()
+    layout.served_ledger.write_text("postgresql://wan:***@h/ledger\nabc\n")  # an older version's
+    with pytest.raises(ConfigurationError, match=r"image\.png was bought.* a second time"):
+        open_ledger(layout, postgres_url)
+    layout.served_ledger.write_text("")
+    for _ in range(2):  # given up until something is bought
+        open_ledger(layout, postgres_url).close()
+
+
+@pytest.mark.postgres
+async def test_lost_file_is_remembered_before_a_server_is_taken_instead(
+    layout: DataLayout, postgres_url: str
+) -> None:
+    """Its purchases are on no server."""
+    await buy(open_ledger(layout, None))
+    layout.ledger.unlink()
+    assert has_ledger(layout)
+    with pytest.raises(ConfigurationError, match=r"ledger-file\.txt.* a second time"):
+        open_ledger(layout, postgres_url)
+
+
+@pytest.mark.postgres
+async def test_emptied_memory_starts_anew(
     layout: DataLayout, postgres_url: str, postgres_server: RunningPostgres
 ) -> None:
     """As the refusal says."""
     await buy(open_ledger(layout, postgres_url))
-    layout.served_ledger.unlink()
+    layout.served_ledger.write_text("")
     with postgres_server.database() as other:
         for _ in range(2):
             with open_ledger(layout, other) as ledger:
                 assert ledger.counts() == {}
+        await buy(open_ledger(layout, other))
         with pytest.raises(ConfigurationError):
             open_ledger(layout, postgres_url)
 

@@ -107,8 +107,13 @@ def test_locked_file_fails_all_that_wait_at_once(
         began = time.monotonic()
         futures = [writer.submit(remember(f"row {number}")) for number in range(20)]
         for future in futures:
-            with pytest.raises(LedgerUnavailableError, match="locked"):
+            with pytest.raises(LedgerUnavailableError, match=r"locked.* `fuser .*kill -CONT"):
                 future.result(30)
+        with pytest.raises(LedgerUnavailableError, match="locked") as refused:
+            open_database(path)
+        said = str(refused.value)
+        assert f"`lsof {path}`" in said
+        assert "backup" not in said
         assert time.monotonic() - began < 4  # of 20 x 0.5 s
         other.execute("ROLLBACK")
     assert writer.submit(remember("later")).result(10) == "later"

@@ -20,9 +20,12 @@ import sqlalchemy as sa
 
 from wan_pipeline.cli.exit_codes import ExitCode
 from wan_pipeline.emulator.plan import EmulatorPlan, LatencyLaw
+from wan_pipeline.layout import DataLayout
 from wan_pipeline.ledger import schema
+from wan_pipeline.ledger.choice import open_ledger
 from wan_pipeline.ledger.errors import LedgerUnavailableError
 from wan_pipeline.ledger.ledger import Ledger
+from wan_pipeline.wan.errors import ConfigurationError
 from wan_pipeline_tests.generation.batch_fixture import (
     PRICE,
     PROFILE,
@@ -118,30 +121,42 @@ def test_damaged_ledger_stops_the_command_before_it_buys(
 
 
 INTEND_AND_DIE = """
-import asyncio, os, sys
+import asyncio, os, signal, sys
 from pathlib import Path
-from wan_pipeline.ledger.ledger import Ledger
+from wan_pipeline.layout import DataLayout
+from wan_pipeline.ledger.choice import open_ledger
 from wan_pipeline_tests.ledger.conftest import intention
 
 async def main():
-    ledger = Ledger(Path(sys.argv[1]), "emulator")
+    ledger = open_ledger(DataLayout(Path(sys.argv[1]), "emulator"), None)
     owner = ledger.owner("dead").__enter__()
     for number in range(50):
         await ledger.intend(intention(f"r{number}"), owner=owner)
-    os._exit(0)
+    os.kill(os.getpid(), signal.SIGKILL)
 
 asyncio.run(main())
 """
 
 
 @pytest.mark.parametrize("share", [0.1, 0.5, 0.9])
-def test_truncated_log_leaves_a_whole_older_ledger(share: float, tmp_path: Path) -> None:
-    """A process died and its write-ahead log was cut: no half change, sums agree with rows."""
-    path = tmp_path / "ledger.sqlite"
-    subprocess.run([sys.executable, "-c", INTEND_AND_DIE, str(path)], check=True, timeout=60)
-    log = path.with_name(path.name + "-wal")
+def test_truncated_log_is_refused_and_leaves_a_whole_older_ledger(
+    share: float, tmp_path: Path
+) -> None:
+    """A process was killed and its write-ahead log was cut: nothing is bought with what is left.
+
+    Given up as it is, it is whole: no half change, sums agree with rows.
+    """
+    layout = DataLayout(tmp_path, PROFILE)
+    killed = subprocess.run(
+        [sys.executable, "-c", INTEND_AND_DIE, str(tmp_path)], check=False, timeout=60
+    )
+    assert killed.returncode == -signal.SIGKILL
+    log = layout.ledger.with_name(layout.ledger.name + "-wal")
     os.truncate(log, int(log.stat().st_size * share))
-    with Ledger(path, PROFILE) as ledger, ledger._read() as connection:
+    with pytest.raises(ConfigurationError, match=r"number 50\. .* a second time.*-wal"):
+        open_ledger(layout, None)
+    layout.filed_ledger.write_bytes(b"")
+    with open_ledger(layout, None) as ledger, ledger._read() as connection:
         assert 0 < sum(ledger.counts().values()) < 50
         assert ledger.committed() == ledger.reserved() == PRICE * len(ledger.purchases())
         events = connection.execute(sa.select(sa.func.count()).select_from(schema.events)).scalar()
@@ -334,7 +349,7 @@ async def test_server_that_is_not_there_stops_before_it_buys(
         base_url=emulator.base_url,
         url=gone.render_as_string(hide_password=False),
     )
-    with pytest.raises(LedgerUnavailableError, match="check that the server runs") as refused:
+    with pytest.raises(LedgerUnavailableError, match="Check that the server runs") as refused:
         await bench.buy([make_request()])
     assert str(gone.password) not in str(refused.value)
     assert emulator.bill()["creates_received"] == 0

@@ -1,0 +1,207 @@
+"""`wan` with a ledger that is gone, emptied or older than its folder: nothing is bought again."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sqlite3
+from contextlib import closing
+from typing import TYPE_CHECKING
+
+import pytest
+
+from wan_pipeline.cli.exit_codes import ExitCode
+from wan_pipeline_tests.cli.conftest import last_line
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from wan_pipeline_tests.cli.conftest import Folder
+    from wan_pipeline_tests.emulator_fixture import RunningEmulator
+
+pytestmark = pytest.mark.slow
+
+COMMANDS = (
+    ("run", "kites"),
+    ("plan", "kites"),
+    ("status",),
+    ("ledger", "show"),
+    ("reconcile",),
+    ("trace", "kites"),
+)
+
+
+def write(folder: Folder, count: int) -> None:
+    """A set with so many prompts."""
+    rows = "".join(f"kite {number}\n" for number in range(count))
+    folder.write("kites.csv", f"prompt\n{rows}")
+
+
+def removed(ledger: Path) -> None:
+    """With everything that belongs to it."""
+    for path in ledger.parent.glob("ledger.sqlite*"):
+        path.unlink()
+
+
+def emptied(ledger: Path) -> None:
+    """The file is there and holds nothing."""
+    removed(ledger)
+    ledger.touch()
+
+
+def begun_anew(ledger: Path) -> None:
+    """A ledger of the same version that never bought anything."""
+    with closing(sqlite3.connect(ledger)) as connection, connection:
+        for (table,) in connection.execute(
+            "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%'"
+        ).fetchall():
+            if table != "info":
+                connection.execute(f"DELETE FROM {table}")
+        connection.execute("UPDATE info SET value = 'another' WHERE key = 'ledger_id'")
+
+
+def copied(ledger: Path) -> dict[str, bytes]:
+    """The ledger's files."""
+    return {path.name: path.read_bytes() for path in ledger.parent.glob("ledger.sqlite*")}
+
+
+def put_back(ledger: Path, files: dict[str, bytes]) -> None:
+    """As they were."""
+    removed(ledger)
+    for name, content in files.items():
+        (ledger.parent / name).write_bytes(content)
+
+
+def refused(folder: Folder, *words: str) -> None:
+    """Every command that tells what is bought says so, and leaves everything as it is."""
+    root = folder.path / "emulator"
+    before = {path: path.read_bytes() for path in root.glob("ledger*") if path.is_file()}
+    for command in COMMANDS:
+        done = folder.wan(*command)
+        assert done.exit_code == ExitCode.USAGE, (command, done.output)
+        said = " ".join(done.output.split())
+        for word in ("a second time", "ledger-file.txt", "Put the newest ledger back", *words):
+            assert word in said, (command, word, said)
+    after = {path: path.read_bytes() for path in root.glob("ledger*") if path.is_file()}
+    assert after.keys() == before.keys()
+    assert after == before
+
+
+@pytest.mark.parametrize("harm", [removed, emptied, begun_anew])
+def test_lost_ledger_is_refused_until_it_is_back_or_given_up(
+    harm: Callable[[Path], None], folder: Folder, provider: RunningEmulator
+) -> None:
+    """No create with the loss; none with the ledger back; all of them when a person says so."""
+    write(folder, 3)
+    assert folder.wan("run", "kites").exit_code == ExitCode.COMPLETE
+    ledger = folder.path / "emulator/ledger.sqlite"
+    whole = copied(ledger)
+    harm(ledger)
+    refused(folder)
+    assert provider.bill()["creates_received"] == 3
+
+    put_back(ledger, whole)
+    done = folder.wan("run", "kites")
+    assert last_line(done.output)[0] == 0
+    assert provider.bill()["creates_received"] == 3
+
+    harm(ledger)
+    (folder.path / "emulator/ledger-file.txt").write_bytes(b"")
+    done = folder.wan("run", "kites")
+    assert (done.exit_code, last_line(done.output)[0]) == (ExitCode.COMPLETE, 3), done.output
+    assert provider.bill()["creates_received"] == 6
+    assert last_line(folder.wan("run", "kites").output)[0] == 0
+    removed(ledger)
+    refused(folder)
+
+
+def test_older_copy_is_refused_until_the_newest_is_back_or_given_up(
+    folder: Folder, provider: RunningEmulator
+) -> None:
+    """Both numbers are told; given up, what came after the copy is bought again and no more."""
+    write(folder, 2)
+    assert folder.wan("run", "kites").exit_code == ExitCode.COMPLETE
+    ledger = folder.path / "emulator/ledger.sqlite"
+    old = copied(ledger)
+    write(folder, 5)
+    assert folder.wan("run", "kites").exit_code == ExitCode.COMPLETE
+    newest = copied(ledger)
+    with closing(sqlite3.connect(ledger)) as connection:
+        ((number,),) = connection.execute("SELECT MAX(seq) FROM events").fetchall()
+    put_back(ledger, old)
+    with closing(sqlite3.connect(ledger)) as connection:
+        ((before,),) = connection.execute("SELECT MAX(seq) FROM events").fetchall()
+    assert before < number
+    refused(folder, f"number {before},", f"number {number}.", str(ledger))
+    assert provider.bill()["creates_received"] == 5
+
+    put_back(ledger, newest)
+    assert last_line(folder.wan("run", "kites").output)[0] == 0
+    put_back(ledger, old)
+    (folder.path / "emulator/ledger-file.txt").write_bytes(b"")
+    assert last_line(folder.wan("run", "kites").output)[0] == 3
+    assert provider.bill()["creates_received"] == 8
+
+
+@pytest.mark.parametrize("kept", ["images", "metadata"])
+@pytest.mark.parametrize("harm", [removed, emptied, begun_anew])
+def test_folder_of_an_older_version_is_known_by_what_it_holds(
+    harm: Callable[[Path], None], kept: str, folder: Folder, provider: RunningEmulator
+) -> None:
+    """It remembers nothing, and has what was bought; an empty file gives the ledger up."""
+    write(folder, 2)
+    assert folder.wan("run", "kites").exit_code == ExitCode.COMPLETE
+    root = folder.path / "emulator"
+    harm(root / "ledger.sqlite")
+    (root / "ledger-file.txt").unlink()
+    for name in {"images", "metadata"} - {kept}:
+        shutil.rmtree(root / name)
+    refused(folder, str(root / kept))
+    assert provider.bill()["creates_received"] == 2
+
+    (root / "ledger-file.txt").touch()
+    assert folder.wan("status").exit_code == ExitCode.COMPLETE
+    assert last_line(folder.wan("run", "kites").output)[0] == 2
+
+
+def test_folder_of_an_older_version_begins_to_remember_when_it_is_looked_at(
+    folder: Folder, provider: RunningEmulator
+) -> None:
+    """Any command that opens its ledger is enough."""
+    write(folder, 2)
+    assert folder.wan("run", "kites").exit_code == ExitCode.COMPLETE
+    memory = folder.path / "emulator/ledger-file.txt"
+    told = memory.read_bytes()
+    memory.unlink()
+    assert folder.wan("status").exit_code == ExitCode.COMPLETE
+    assert memory.read_bytes() == told
+    assert provider.bill()["creates_received"] == 2
+
+
+def test_folders_that_may_begin_anew_do(folder: Folder, provider: RunningEmulator) -> None:
+    """Never bought from; stopped before the first purchase; removed as a whole; moved; a copy."""
+    write(folder, 2)
+    root = folder.path / "emulator"
+    memory = root / "ledger-file.txt"
+    assert folder.wan("status").exit_code == ExitCode.COMPLETE
+    assert folder.wan("plan", "kites").exit_code == ExitCode.COMPLETE
+    assert not memory.exists()
+    for _ in range(2):
+        done = folder.wan("run", "kites", "--budget", "0.01")
+        assert done.exit_code == ExitCode.STOPPED, done.output
+    removed(root / "ledger.sqlite")
+    done = folder.wan("run", "kites")
+    assert last_line(done.output)[0] == 2
+
+    elsewhere = folder.path.with_name("elsewhere")
+    shutil.copytree(folder.path, elsewhere)
+    for path in (folder.path, elsewhere):
+        done = folder.wan("run", "kites", WAN_DATA_DIR=str(path))
+        assert last_line(done.output)[0] == 0, done.output
+    status = json.loads(folder.wan("status", "--json", WAN_DATA_DIR=str(elsewhere)).stdout)
+    assert status["purchases"]["stored"] == 2
+
+    shutil.rmtree(root)
+    assert last_line(folder.wan("run", "kites").output)[0] == 2
+    assert provider.bill()["creates_received"] == 4
