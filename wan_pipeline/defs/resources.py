@@ -37,7 +37,7 @@ from wan_pipeline.wan.dialects import DIALECTS
 from wan_pipeline.wan.dialects.listing import LISTERS, ListingAccess
 from wan_pipeline.wan.download import Downloader
 from wan_pipeline.wan.errors import ConfigurationError
-from wan_pipeline.wan.guard import is_loopback_url
+from wan_pipeline.wan.guard import host_of, is_loopback_url
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
@@ -256,6 +256,7 @@ class WanResource(dg.ConfigurableResource):
                 fetcher = await stack.enter_async_context(
                     Downloader(
                         allow_private=is_loopback_url(terms.base_url),
+                        api_host=host_of(terms.base_url),
                         timeouts=settings.timeouts(),
                     )
                 )

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from wan_pipeline_tests.generation.clocked import Scene
 
-DOUBT = CreateDoubtful(reason="ReadTimeout")
+DOUBT = CreateDoubtful(reason="no answer within 60 s")
 REFUSED = CreateRefused(
     status=422, error=ApiError(code="422", message="no", kind=ErrorKind.INVALID)
 )

@@ -27,7 +27,7 @@ async def test_three_doubts_in_a_row_pause_everybody_and_are_told(
     assert not counter.stop
     (told,) = counter.tally.pauses
     assert "30 s" in told
-    assert "3 creates in a row without a known outcome: ReadTimeout" in told
+    assert "3 creates in a row without a known outcome: no answer within 60 s" in told
     (moment,) = await scene.granted(scene.pacer(), each=1)
     assert moment >= began + 30
 
@@ -73,7 +73,9 @@ async def test_without_a_pause_it_stops_at_once(
     """By either setting."""
     counter = await tripped(scene, tmp_path, **terms)
     assert counter.stop.reason is StopReason.UNKNOWN_CREATES
-    assert counter.stop.detail == "3 creates in a row without a known outcome: ReadTimeout"
+    assert (
+        counter.stop.detail == "3 creates in a row without a known outcome: no answer within 60 s"
+    )
     assert counter.tally.pauses == []
 
 
