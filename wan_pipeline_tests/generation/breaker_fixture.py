@@ -39,4 +39,5 @@ async def finish(counter: Counter, count: int, *, failed: int, trips: int) -> No
     """So many tasks end, the failed ones last."""
     breaker = counter.submitter.breaker
     for number in range(count):
-        await breaker.finished(failed=number >= count - failed, trips=trips)
+        problem = "a bad day" if number >= count - failed else None
+        await breaker.finished(problem=problem, trips=trips, paid=False)
