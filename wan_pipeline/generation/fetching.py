@@ -67,11 +67,12 @@ class ImageFetch:
         records = self._ports.ledger.images_of(key)
         arriving = [record for record in records if record.state.may_arrive]
         kept = await asyncio.gather(*(self._keep(key, record) for record in arriving))
+        failures = [str(each) for each in kept if isinstance(each, DownloadError)]
         before = {record.state for record in records}
         return Fetched(
             complete=all(each is True for each in kept) and ImageState.LOST not in before,
-            any_stored=ImageState.STORED in before or any(each is True for each in kept),
-            problem="" if False in kept else next(map(str, (e for e in kept if e is not True)), ""),
+            any_stored=True in kept or ImageState.STORED in before,
+            problem=failures[0] if failures and False not in kept else "",
         )
 
     async def complete(self, key: PurchaseKey) -> bool:
