@@ -95,6 +95,7 @@ class Settings(Variables):
             breaker_pause_s=profile.breaker_pause_s / speed
             if self.breaker_pause_s is None
             else self.breaker_pause_s,
+            confirm_s=profile.confirm_s / speed if self.confirm_s is None else self.confirm_s,
         )
 
     @property

@@ -88,7 +88,13 @@ class Variables(BaseSettings):
         default=0.5,
         ge=0,
         le=1,
-        description="A run pauses creates when more than this share of them failed.",
+        description="A run pauses creates when more than this share of them failed or brought no"
+        " image that could be stored.",
+    )
+    paid_for_nothing: int = Field(
+        default=5,
+        ge=1,
+        description="Likewise when the first so many tasks that it paid for brought no such image.",
     )
     breaker_pause_s: float | None = Field(
         default=None,
@@ -159,6 +165,13 @@ class Variables(BaseSettings):
         default=None,
         description="Seconds that creates wait for the first task of a request form that no task"
         " has proven yet; the emulator's is scaled by its speed-up.",
+    )
+    confirm_s: float | None = Field(
+        default=None,
+        ge=0,
+        le=86_400,
+        description="Seconds over which a task that is done with fewer images than asked for is"
+        " asked three times more; the emulator's is scaled by its speed-up.",
     )
     create_timeout_s: Seconds = Field(
         default=60.0,

@@ -37,7 +37,7 @@ from wan_pipeline.wan.dialects import DIALECTS
 from wan_pipeline.wan.dialects.listing import LISTERS, ListingAccess
 from wan_pipeline.wan.download import Downloader
 from wan_pipeline.wan.errors import ConfigurationError
-from wan_pipeline.wan.guard import is_loopback_url
+from wan_pipeline.wan.guard import host_of, is_loopback_url
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
@@ -91,11 +91,13 @@ class WanResource(dg.ConfigurableResource):
     unknown_in_a_row: int = Field(3, description=_said("unknown_in_a_row"))
     failures_watched: int = Field(20, description=_said("failures_watched"))
     failures_allowed: float = Field(0.5, description=_said("failures_allowed"))
+    paid_for_nothing: int = Field(5, description=_said("paid_for_nothing"))
     breaker_pause_s: float | None = Field(None, description=_said("breaker_pause_s"))
     breaker_pauses: int = Field(1, description=_said("breaker_pauses"))
     refused_in_a_row: int = Field(20, description=_said("refused_in_a_row"))
     unsent_in_a_row: int = Field(6, description=_said("unsent_in_a_row"))
     throttle_patience_s: float = Field(900.0, description=_said("throttle_patience_s"))
+    confirm_s: float | None = Field(None, description=_said("confirm_s"))
     create_timeout_s: float = Field(60.0, description=_said("create_timeout_s"))
     download_timeout_s: float = Field(300.0, description=_said("download_timeout_s"))
     near_duplicate_distance: int = Field(4, description=_said("near_duplicate_distance"))
@@ -256,6 +258,7 @@ class WanResource(dg.ConfigurableResource):
                 fetcher = await stack.enter_async_context(
                     Downloader(
                         allow_private=is_loopback_url(terms.base_url),
+                        api_host=host_of(terms.base_url),
                         timeouts=settings.timeouts(),
                     )
                 )
@@ -316,6 +319,8 @@ def _terms(settings: Settings, *, base_url: str, prompt_set: str) -> Terms:
         throttle_patience_s=settings.throttle_patience_s,
         finished_watched=settings.failures_watched,
         failed_share=settings.failures_allowed,
+        paid_for_nothing=settings.paid_for_nothing,
         breaker_pause_s=account.breaker_pause_s,
         breaker_pauses=settings.breaker_pauses,
+        confirm_s=account.confirm_s,
     )

@@ -77,6 +77,7 @@ class FaultKind(StrEnum):
     ENTRY_WITHOUT_URL = "entry_without_url"
     ENTRY_WITH_EMPTY_URL = "entry_with_empty_url"
     VIDEO_ENTRY = "video_entry"
+    LATE_IMAGES = "late_images"
     TRUNCATED_IMAGE = "truncated_image"
     CORRUPTED_IMAGE = "corrupted_image"
     HTML_IMAGE = "html_image"
@@ -148,7 +149,7 @@ _CREATE_ONLY = frozenset(
         _K.MISSING_MODEL,
     }
 )
-_POLL_ONLY = frozenset({_K.UNKNOWN_TASK})
+_POLL_ONLY = frozenset({_K.UNKNOWN_TASK, _K.LATE_IMAGES})
 _DOWNLOAD_ONLY = frozenset(
     {
         _K.TRUNCATED_IMAGE,
@@ -212,7 +213,10 @@ class Fault(BaseModel):
         default=1, ge=0, description="Retry-After header of `rate_limited`, in seconds."
     )
     amount: int = Field(
-        default=1, ge=1, le=8, description="Images missing, too many, doubled or without a URL."
+        default=1,
+        ge=1,
+        le=8,
+        description="Images missing, too many, late, doubled or without a URL.",
     )
     target: str | None = Field(
         default=None,

@@ -6,6 +6,7 @@ fault, so that a fault strikes nothing but a request that would have succeeded.
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 import secrets
@@ -22,6 +23,7 @@ from wan_pipeline.emulator.replies import ResultUrls, error_reply, status_envelo
 if TYPE_CHECKING:
     from starlette.requests import Request
 
+    from wan_pipeline.emulator.book import Task
     from wan_pipeline.emulator.mishaps import Mishaps
     from wan_pipeline.emulator.tasks import Account
     from wan_pipeline.emulator.timeline import TokenBucket
@@ -32,6 +34,7 @@ _POLL_FAULTS = (IN_PLACE_OF_THE_ANSWER - {FaultKind.REDIRECT}) | {
     FaultKind.UNKNOWN_TASK,
     FaultKind.MALFORMED_JSON,
 }
+_LATE = frozenset({FaultKind.LATE_IMAGES})
 
 
 class Gateway:
@@ -100,7 +103,11 @@ class Gateway:
         fault = account.desk.strike("poll", _POLL_FAULTS, key=key, prompt=task.content.prompt)
         if fault is not None:
             return await self._mishaps.play(request, fault, style)
-        return respond(task_reply(task, account.clock(), style=style, urls=self._urls(request)))
+        now = account.clock()
+        if task.state(now) == "completed":
+            fault = account.desk.strike("poll", _LATE, key=key, prompt=task.content.prompt)
+            task = task if fault is None else _so_far(task, fault.amount)
+        return respond(task_reply(task, now, style=style, urls=self._urls(request)))
 
     def _admit(self, request: Request, bucket: TokenBucket) -> None:
         """Check the key, then the rate.
@@ -144,6 +151,13 @@ class Gateway:
         if refusal.retry_after_s is not None:
             response.headers["retry-after"] = str(refusal.retry_after_s)
         return response
+
+
+def _so_far(task: Task, late: int) -> Task:
+    """A completed task as it is told before its last images are listed, and charged."""
+    return dataclasses.replace(
+        task, images=max(task.images - late, 0), billed=max(task.billed - late, 0)
+    )
 
 
 def _decode(body: bytes) -> object:

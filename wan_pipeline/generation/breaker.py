@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections import defaultdict, deque
+from collections import Counter, defaultdict, deque
 from typing import TYPE_CHECKING
 
+from wan_pipeline.generation.told import counted, reason_told
 from wan_pipeline.wan.answers import ErrorKind
 from wan_pipeline.wan.errors import StopReason
 
@@ -28,7 +29,7 @@ ID_DIGITS = 12  # of a request id, enough for `wan ledger show`
 
 
 class Breaker:
-    """Counts streaks of creates, which an accepted one ends, and failures among finished tasks.
+    """Counts streaks of creates, which an accepted one ends, and finished tasks without an image.
 
     Its bounds are the batch's terms. Doubts and failures open the circuit; what was under way by
     then says nothing about the time after the pause, so it no longer counts. Other streaks pause
@@ -58,8 +59,14 @@ class Breaker:
         self._put_back = 0  # of them
         self._is_understood = False  # a create of this batch was accepted
         self._throttled_since: float | None = None
-        self._finished: deque[bool] = deque(maxlen=terms.finished_watched)
+        self._finished: deque[str | None] = deque(maxlen=terms.finished_watched)  # as told
         self._finished_since = 0  # the same for tasks
+        self._for_nothing: list[str] | None = []  # as told; None once an image was stored
+
+    @property
+    def awaits_first_image(self) -> bool:
+        """Whether no image that this batch paid for was stored so far."""
+        return self._for_nothing is not None
 
     async def accepted(self, turn: Turn) -> None:
         """The provider has a task."""
@@ -130,27 +137,57 @@ class Breaker:
         self._put_back = len(self._refused)
         return blameless
 
-    async def finished(self, *, failed: bool, trips: int) -> None:
-        """A task ended: the circuit opens when too many of the last ones failed.
+    async def finished(self, *, problem: str | None, trips: int, paid: bool) -> None:
+        """A task ended: the circuit opens when too many of the last ones brought nothing.
+
+        Until this batch has stored its first image it opens after fewer of them: when nothing
+        arrives at all, each is paid for nothing.
 
         Args:
-            failed: how it ended.
+            problem: why no image of it could be stored; None when one was.
             trips: of the circuit, before its create.
+            paid: whether this batch bought it, and it did not fail for nothing.
         """
         if trips < self._finished_since:
             return
-        self._finished.append(failed)
-        failures, watched = sum(self._finished), self._terms.finished_watched
+        self._finished.append(problem)
+        if paid and await self._was_for_nothing(problem):
+            return
+        problems, watched = (
+            [each for each in self._finished if each is not None],
+            self._terms.finished_watched,
+        )
         if len(self._finished) < watched:
             return
-        if failures <= self._terms.failed_share * watched:
+        if len(problems) <= self._terms.failed_share * watched:
             self._circuit.got_better(StopReason.FAILURES)
             return
+        await self._failures(
+            f"{len(problems)} of the last {watched} finished tasks failed or brought no image that"
+            f" could be stored: {_most(problems)}"
+        )
+
+    async def _was_for_nothing(self, problem: str | None) -> bool:
+        """Whether the circuit opens, because all that was paid so far brought nothing."""
+        if problem is None:
+            self._for_nothing = None
+        if self._for_nothing is None or problem is None:
+            return False
+        self._for_nothing.append(problem)
+        problems = self._for_nothing
+        if len(problems) < self._terms.paid_for_nothing:
+            return False
+        self._for_nothing = []
+        tasks = counted(len(problems), "paid task")
+        await self._failures(
+            f"the first {tasks} brought no image that could be stored: {_most(problems)}"
+        )
+        return True
+
+    async def _failures(self, detail: str) -> None:
         self._finished.clear()
         self._finished_since = self._circuit.trips + 1
-        await self._circuit.open(
-            StopReason.FAILURES, f"{failures} of the last {watched} finished tasks failed"
-        )
+        await self._circuit.open(StopReason.FAILURES, detail)
 
     async def _pause(self, retry_after_s: float | None) -> None:
         await self._pacer.pause(
@@ -158,6 +195,12 @@ class Breaker:
             first_s=self._terms.pause_first_s,
             longest_s=self._terms.pause_longest_s,
         )
+
+
+def _most(problems: Sequence[str]) -> str:
+    """The most frequent reason of some."""
+    told, count = Counter(map(reason_told, problems)).most_common(1)[0]
+    return told if count == len(problems) else f"most often {told}"
 
 
 def _by_reason(refused: Sequence[tuple[PurchaseKey, ApiError]]) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
+from wan_pipeline.generation.confirming import confirmed, falls_short, is_empty
 from wan_pipeline.generation.fetching import ImageFetch
 from wan_pipeline.generation.pacing import Pacer
 from wan_pipeline.generation.polling import PollSchedule
@@ -67,32 +68,76 @@ class Collector:
     async def collect(self, submitted: Submitted) -> bool:
         """Poll a task to its end and keep its images; whether its request is complete.
 
-        The caller has entered the window for it; it is left here, as soon as the task ends.
+        The caller has entered the window for it. It is left here, as soon as the task ends; while
+        no image of the batch has arrived, only when it is known what came of this one's, so that
+        no more than a window of tasks is paid for meanwhile.
         """
         self._tally.in_flight += 1
         try:
             answer = await self._ended(submitted)
-            if answer is not None:  # before its place is free for a create in the same form
-                await self._form.ended(submitted, answer)
+            if answer is None:
+                return False
+            await self._form.ended(submitted, answer)
+            if submitted.ours and self._breaker.awaits_first_image:
+                return await self._settled(submitted, answer)
         finally:
             self._tally.in_flight -= 1
             await self._window.leave()
-        if answer is None:
-            return False
-        if self._is_empty(answer):
-            return await self._brought_nothing(submitted, answer)
+        return await self._settled(submitted, answer)
+
+    async def _settled(self, submitted: Submitted, answer: TaskAnswer) -> bool:
+        """Write down how a task ended and keep its images; whether its request is complete."""
+        if is_empty(answer) and answer.cost_usd != 0:
+            return await self._brought_nothing(submitted)
         if answer.state is TaskState.FAILED or not answer.images:
             await self._failed(submitted, answer)
             return False
         await self._succeeded(submitted, answer)
-        return await self.images.fetch(submitted.key)
+        fetched = await self.images.fetch(submitted.key)
+        if fetched.any_stored or fetched.problem:  # else our own disk refused
+            problem = None if fetched.any_stored else fetched.problem
+            await self._tell_breaker(submitted, problem)
+        return fetched.complete
+
+    async def _tell_breaker(
+        self, submitted: Submitted, problem: str | None, *, free: bool = False
+    ) -> None:
+        """What came of a task in this run, once it is known."""
+        await self._breaker.finished(
+            problem=problem, trips=submitted.trips, paid=submitted.ours and not free
+        )
 
     # --- polling ---
 
     async def _ended(self, submitted: Submitted) -> TaskAnswer | None:
         """The task's final answer; None when this run leaves it, told why in the tally."""
-        if submitted.task is not None and submitted.task.state is not TaskState.RUNNING:
-            return submitted.task
+        answer = submitted.task
+        if answer is None or answer.state is TaskState.RUNNING:
+            answer = await self._polled(submitted)
+        if answer is None or not falls_short(answer, submitted.n):
+            return answer
+        answer = await confirmed(
+            answer,
+            submitted.n,
+            poll=lambda: self._asked_again(submitted),
+            sleep=self._ports.clock.sleep,
+            confirm_s=self._terms.confirm_s,
+        )
+        return answer or self._left("done for nothing, which is not confirmed yet")
+
+    async def _asked_again(self, submitted: Submitted) -> TaskAnswer | TaskMissing | None:
+        """One more answer of an ended task; None when there is none to be had now."""
+        await self._pacer.slot()
+        try:
+            return await self._ports.provider.poll(submitted.task_id)
+        except AccountStopError as error:
+            self._stop.set(error.reason, error.detail)
+            return None
+        except PollError:
+            return None
+
+    async def _polled(self, submitted: Submitted) -> TaskAnswer | None:
+        """The first answer that is no longer `running`; None when this run leaves the task."""
         clock = self._ports.clock
         began, polls, missing = clock.monotonic(), 0, 0
         while True:
@@ -144,19 +189,14 @@ class Collector:
 
     # --- ends of a task ---
 
-    def _is_empty(self, answer: TaskAnswer) -> bool:
-        """Done, by its word, and without any result that we can read."""
-        done = answer.state is TaskState.SUCCEEDED
-        return done and not answer.images and not answer.foreign_items
-
-    async def _brought_nothing(self, submitted: Submitted, answer: TaskAnswer) -> bool:
-        """A task that costs nothing has failed; else its images may be where we cannot read."""
-        if answer.cost_usd == 0:
-            await self._failed(submitted, answer)
-        elif self._ports.clock.now() >= submitted.deadline_at:
-            await self._expired(submitted.key, "done, without an image that we can read,")
+    async def _brought_nothing(self, submitted: Submitted) -> bool:
+        """What it is charged for may be where we cannot read it, so it is asked for again later."""
+        told = "done, without an image that we can read"
+        if self._ports.clock.now() >= submitted.deadline_at:
+            await self._expired(submitted.key, f"{told},")
         else:
-            self._left("done, without an image that we can read")
+            self._left(told)
+        await self._tell_breaker(submitted, told)
         return False
 
     async def _failed(self, submitted: Submitted, answer: TaskAnswer) -> None:
@@ -175,7 +215,7 @@ class Collector:
             cost_source=source,
             final_answer=answer.raw,
         )
-        await self._breaker.finished(failed=True, trips=submitted.trips)
+        await self._tell_breaker(submitted, str(error), free=not cost)
         if cost and submitted.ours:
             self._tally.cost_usd += cost
 
@@ -198,7 +238,6 @@ class Collector:
             provider_metadata=answer.metadata_json,
             final_answer=answer.raw,
         )
-        await self._breaker.finished(failed=False, trips=submitted.trips)
         if submitted.ours:
             self._tally.cost_usd += cost
         if len(answer.images) < submitted.n:

@@ -47,7 +47,7 @@ class Ends:
 
     def fetch(self, key: PurchaseKey) -> None:
         """Follow what can still arrive of a finished task."""
-        self.follow(self._collector.images.fetch(key))
+        self.follow(self._collector.images.complete(key))
 
     def follow(self, end: Coroutine[Any, Any, bool]) -> None:
         """Count how a purchase ends: whether it is complete."""

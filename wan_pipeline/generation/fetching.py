@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from wan_pipeline.ledger.states import ImageState
@@ -23,9 +24,25 @@ if TYPE_CHECKING:
     from wan_pipeline.generation.terms import Ports
     from wan_pipeline.ledger.records import ImageRecord, PurchaseKey
 
-__all__ = ["ImageFetch"]
+__all__ = ["Fetched", "ImageFetch"]
 
 DOWNLOADS_AT_ONCE = 8
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fetched:
+    """What came of the images of a finished task, by now.
+
+    Attributes:
+        complete: whether none of them is missing.
+        any_stored: whether at least one is there.
+        problem: why one that did not arrive did not; empty when all did, or our own disk refused
+            one.
+    """
+
+    complete: bool
+    any_stored: bool
+    problem: str
 
 
 class ImageFetch:
@@ -45,21 +62,33 @@ class ImageFetch:
         self._polls = polls
         self._downloads = asyncio.Semaphore(DOWNLOADS_AT_ONCE)
 
-    async def fetch(self, key: PurchaseKey) -> bool:
-        """Fetch the images of a finished task that can still arrive; whether none is missing."""
+    async def fetch(self, key: PurchaseKey) -> Fetched:
+        """Fetch the images of a finished task that can still arrive."""
         records = self._ports.ledger.images_of(key)
         arriving = [record for record in records if record.state.may_arrive]
         kept = await asyncio.gather(*(self._keep(key, record) for record in arriving))
-        return all(kept) and all(record.state is not ImageState.LOST for record in records)
+        failures = [str(each) for each in kept if isinstance(each, DownloadError)]
+        before = {record.state for record in records}
+        return Fetched(
+            complete=all(each is True for each in kept) and ImageState.LOST not in before,
+            any_stored=True in kept or ImageState.STORED in before,
+            problem=failures[0] if failures and False not in kept else "",
+        )
 
-    async def _keep(self, key: PurchaseKey, record: ImageRecord) -> bool:
+    async def complete(self, key: PurchaseKey) -> bool:
+        """Fetch them; whether none is missing then."""
+        return (await self.fetch(key)).complete
+
+    async def _keep(self, key: PurchaseKey, record: ImageRecord) -> bool | DownloadError:
+        """Whether an image is kept; false when our disk refuses, the error when none came."""
         ports = self._ports
         try:
             async with self._downloads:
                 data = await self._bytes(key, record)
                 file = await asyncio.to_thread(ports.keeper.keep, data)
         except DownloadError as error:
-            return await self._not_kept(key, record, error)
+            await self._not_kept(key, record, error)
+            return error
         except OSError as error:
             self._stop.set(StopReason.DISK, str(error))
             self._tally.problems["image not written to disk"] += 1
@@ -110,7 +139,7 @@ class ImageFetch:
             return None
         return answer.images[record.image_index].url
 
-    async def _not_kept(self, key: PurchaseKey, record: ImageRecord, error: DownloadError) -> bool:
+    async def _not_kept(self, key: PurchaseKey, record: ImageRecord, error: DownloadError) -> None:
         """Until its URL must have died an image may still arrive; after that it is lost.
 
         A host that answers "gone" before that time may be wrong, and asking again is free.
@@ -125,4 +154,3 @@ class ImageFetch:
         await self._ports.ledger.image(
             key, self._ports.owner, record.image_index, state, problem=str(error)
         )
-        return False

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import re
-import textwrap
 from typing import TYPE_CHECKING
 
-from wan_pipeline.generation.told import counted, dollars
+from wan_pipeline.generation.told import counted, dollars, reason_told
 from wan_pipeline.ledger.states import ImageState
 
 if TYPE_CHECKING:
@@ -15,9 +13,6 @@ if TYPE_CHECKING:
     from wan_pipeline.ledger.records import ImageRecord, Purchase
 
 __all__ = ["paid_told"]
-
-SHOWN = 160  # characters of a reason, which may quote a host's words
-_ADVICE = re.compile(r"; |\. ")  # what to do follows the reason; here that is said once
 
 
 def paid_told(purchase: Purchase, images: Sequence[ImageRecord]) -> str:
@@ -54,7 +49,5 @@ def _of(some: Sequence[ImageRecord], every: Sequence[ImageRecord]) -> str:
 
 
 def _reason(images: Sequence[ImageRecord]) -> str:
-    """The last one's in one short, printable line, without its advice."""
-    text = _ADVICE.split(images[-1].problem or "no reason is known", maxsplit=1)[0]
-    shown = "".join(each if each.isprintable() else "\N{REPLACEMENT CHARACTER}" for each in text)
-    return textwrap.shorten(shown, SHOWN, placeholder=" ...")
+    """The last one's; what to do about it is said once for all of them."""
+    return reason_told(images[-1].problem or "no reason is known")

@@ -89,7 +89,7 @@ class TakingUp:
         """Fetch what has not arrived of a purchase, and what did and is gone since."""
         images = {key.request_id: self._ports.ledger.images_of(key)}
         await reopen_broken(self._ports, images, tally=self._tally)
-        return await self._collector.images.fetch(key)
+        return await self._collector.images.complete(key)
 
     def _know(self, purchase: Purchase) -> None:
         """Its request needs no buying, if it stands where this batch would put its own."""

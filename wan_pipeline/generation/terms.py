@@ -53,12 +53,17 @@ class Terms:
         caps: the most that may be paid or reserved.
         retry: what may be bought again, and how often.
         finished_watched: how many of the last finished tasks the failures are counted among.
-        failed_share: submitting pauses when more than this share of them failed.
+        failed_share: submitting pauses when more than this share of them failed, or brought no
+            image that could be stored.
+        paid_for_nothing: it also pauses when the first so many tasks that a batch paid for brought
+            no image that could be stored; and again, until the first one is stored.
         breaker_pause_s: such a pause; 0 stops at once instead.
         breaker_pauses: such pauses in a row, without anything getting better, before it stops.
         throttle_patience_s: seconds of refusals (429) without one acceptance until it stops.
         pause_first_s: first pause after a 429 without Retry-After or a failed connection; doubled.
         pause_longest_s: longest such pause.
+        confirm_s: seconds over which a task that is done with fewer images than asked for is asked
+            again, in case that the others come late.
         create_grace_s: seconds that creates already sent get to answer after a cancellation.
     """
 
@@ -82,11 +87,13 @@ class Terms:
     retry: RetryRule = field(default_factory=RetryRule)
     finished_watched: int = 20
     failed_share: float = 0.5
+    paid_for_nothing: int = 5
     breaker_pause_s: float = 30.0
     breaker_pauses: int = 1
     throttle_patience_s: float = 900.0
     pause_first_s: float = 1.0
     pause_longest_s: float = 60.0
+    confirm_s: float = 30.0
     create_grace_s: float = 8.0
 
     @property

@@ -1,10 +1,15 @@
-"""Counts and amounts as parts of a sentence."""
+"""Counts, amounts and reasons as parts of a sentence."""
 
 from __future__ import annotations
 
+import re
+import textwrap
 from decimal import Decimal
 
-__all__ = ["counted", "dollars", "rest_told"]
+__all__ = ["counted", "dollars", "reason_told", "rest_told"]
+
+SHOWN = 160  # characters of a reason, which may quote a host's words
+_ADVICE = re.compile(r"; |\. ")  # what to do follows the reason
 
 
 def counted(count: int, noun: str) -> str:
@@ -16,6 +21,13 @@ def dollars(amount: Decimal) -> str:
     """At least cents, all places where there are more: `0.24`, `0.0035`."""
     cents = amount.quantize(Decimal("0.01"))
     return f"{cents if cents == amount else amount.normalize():f}"
+
+
+def reason_told(problem: str) -> str:
+    """A problem in one short, printable line, without its advice."""
+    text = _ADVICE.split(problem, maxsplit=1)[0]
+    shown = "".join(each if each.isprintable() else "\N{REPLACEMENT CHARACTER}" for each in text)
+    return textwrap.shorten(shown, SHOWN, placeholder=" ...")
 
 
 def rest_told(left: int, cost_usd: Decimal) -> str:

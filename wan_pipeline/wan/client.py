@@ -23,6 +23,7 @@ from wan_pipeline.wan.answers import (
 )
 from wan_pipeline.wan.dialects.exchange import ApiCall, ApiReply
 from wan_pipeline.wan.errors import ConfigurationError, PollError
+from wan_pipeline.wan.failures import UnreadableAnswerError, failure_told
 from wan_pipeline.wan.guard import is_loopback_url, usable_proxies
 from wan_pipeline.wan.retry import RetryPolicy, TransientError, read_retry_after
 from wan_pipeline.wan.tls import is_plain, tls_context
@@ -129,14 +130,14 @@ class WanClient:
         asked for a plain one. Raises nothing but `asyncio.CancelledError`, after
         which the outcome is as doubtful as after a timeout.
         """
-        call = self.dialect.create_call(request, form)
+        call, bounds = self.dialect.create_call(request, form), self.timeouts
         try:
-            async with asyncio.timeout(self.timeouts.create_total_s):
+            async with asyncio.timeout(bounds.create_total_s):
                 reply = await self._exchange(self._creates, call)
-        except _NOT_SENT as error:
-            return CreateNotSent(reason=self._named(error))
-        except (httpx.HTTPError, TimeoutError, _UnreadableBodyError) as error:
-            return CreateDoubtful(reason=self._named(error))
+        except (httpx.HTTPError, TimeoutError, UnreadableAnswerError) as error:
+            reason = self._told(error, read_s=bounds.create_read_s, total_s=bounds.create_total_s)
+            is_unsent = isinstance(error, _NOT_SENT)
+            return CreateNotSent(reason=reason) if is_unsent else CreateDoubtful(reason=reason)
         return self.dialect.read_create(reply)
 
     async def poll(self, task_id: str) -> TaskAnswer | TaskMissing:
@@ -158,12 +159,14 @@ class WanClient:
             ) from error
 
     async def _poll_once(self, call: ApiCall, task_id: str) -> TaskAnswer | TaskMissing:
+        bounds = self.timeouts
         try:
-            async with asyncio.timeout(self.timeouts.poll_total_s):
+            async with asyncio.timeout(bounds.poll_total_s):
                 reply = await self._exchange(self._polls, call)
-        except (httpx.HTTPError, TimeoutError, _UnreadableBodyError) as error:
+        except (httpx.HTTPError, TimeoutError, UnreadableAnswerError) as error:
+            reason = self._told(error, read_s=bounds.poll_read_s, total_s=bounds.poll_total_s)
             # Not chained: the library's text may quote what the server sent, and that our key.
-            raise TransientError(self._named(error)) from None
+            raise TransientError(reason) from None
         if reply.status in TRANSIENT_STATUSES:
             raise TransientError(f"status {reply.status}", retry_after_s=reply.retry_after_s)
         try:
@@ -187,10 +190,10 @@ class WanClient:
         """Answers are kept and shown, and some servers quote the key that they were sent."""
         return text if len(self.api_key) < SHORTEST_SECRET else self._key.sub(b"[API key]", text)
 
-    def _named(self, error: BaseException) -> str:
-        """The kind of failure and its text; httpx's timeouts carry no text of their own."""
-        text = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
-        return self._without_key(text.encode("utf-8", "replace")).decode("utf-8", "replace")
+    def _told(self, error: Exception, *, read_s: float, total_s: float) -> str:
+        """Why there is no answer, in words; the library's own may quote what was sent."""
+        told = failure_told(error, self.timeouts, read_s=read_s, total_s=total_s)
+        return self._without_key(told.encode("utf-8", "replace")).decode("utf-8", "replace")
 
     async def _open(self, read_s: float, *, idle_s: float) -> httpx.AsyncClient:
         with usable_proxies():
@@ -215,22 +218,18 @@ class WanClient:
         return await self._stack.enter_async_context(client)
 
 
-class _UnreadableBodyError(Exception):
-    """An answer that no API of this kind gives."""
-
-
 async def _read(response: httpx.Response) -> bytes:
     """The body as it travels: what is packed small may unpack to more than the machine holds."""
     if not is_plain(response):
         if response.status_code >= 400:
             return b""  # the status tells enough
         encoding = response.headers["content-encoding"]
-        raise _UnreadableBodyError(f"an answer of Content-Encoding {encoding!r}, not asked for")
+        raise UnreadableAnswerError(f"it comes in Content-Encoding {encoding!r}, not asked for")
     body = bytearray()
     async for chunk in response.aiter_raw():
         body += chunk
         if len(body) > MAX_BODY_BYTES:
-            raise _UnreadableBodyError(f"an answer of more than {MAX_BODY_BYTES} bytes")
+            raise UnreadableAnswerError(f"it is longer than {MAX_BODY_BYTES} bytes")
     return bytes(body)
 
 

@@ -16,7 +16,14 @@ from wan_pipeline.wan.errors import (
     ForbiddenUrlError,
     UrlExpiredError,
 )
+from wan_pipeline.wan.failures import failure_told
 from wan_pipeline.wan.guard import LAST_PORT, EnvironmentProxyTransport, PublicAddressTransport
+from wan_pipeline.wan.packing import (
+    PackedBodyError,
+    TooLongError,
+    UnknownPackingError,
+    unpacked,
+)
 from wan_pipeline.wan.retry import DamagedBodyError, RetryPolicy, TransientError, read_retry_after
 from wan_pipeline.wan.tls import is_plain, tls_context
 
@@ -39,6 +46,8 @@ class Downloader:
     Attributes:
         allow_private: whether private and loopback addresses may be fetched; only for a
             provider that itself is on loopback.
+        api_host: the host of the API, as `guard.host_of` tells it. It may have a private address,
+            since the key is sent there anyway.
         timeouts: bounds of each exchange.
         retry: bounds of all attempts at one image.
         max_bytes: longest image accepted.
@@ -47,6 +56,7 @@ class Downloader:
     """
 
     allow_private: bool
+    api_host: str | None = None
     timeouts: Timeouts = field(default_factory=Timeouts)
     retry: RetryPolicy = field(default_factory=RetryPolicy)
     max_bytes: int = 64 * 2**20
@@ -61,10 +71,13 @@ class Downloader:
         direct = (
             httpx.AsyncHTTPTransport(verify=tls_context(), limits=limits)
             if self.allow_private
-            else PublicAddressTransport(limits=limits)
+            else PublicAddressTransport(limits=limits, api_host=self.api_host)
         )
         transport = EnvironmentProxyTransport(
-            direct=direct, limits=limits, allow_private=self.allow_private
+            direct=direct,
+            limits=limits,
+            allow_private=self.allow_private,
+            api_host=self.api_host,
         )
         self._client = await self._stack.enter_async_context(
             httpx.AsyncClient(
@@ -85,7 +98,7 @@ class Downloader:
         await self._stack.__aexit__(kind, error, trace)
 
     async def fetch(self, url: str, *, check: Callable[[bytes], None]) -> bytes:
-        """The bytes behind a result URL, as received.
+        """The bytes behind a result URL, as received; unpacked where the server packed them.
 
         `check` gets the bytes of each attempt and raises `DamagedBodyError` when they are no
         intact image, so that they are fetched again within the bounds.
@@ -116,7 +129,11 @@ class Downloader:
             async with asyncio.timeout(self.timeouts.download_total_s):
                 return await self._follow(httpx.URL(url))
         except (httpx.HTTPError, TimeoutError) as error:
-            raise TransientError(f"{type(error).__name__}: {error}") from error
+            bounds = self.timeouts
+            told = failure_told(
+                error, bounds, read_s=bounds.download_read_s, total_s=bounds.download_total_s
+            )
+            raise TransientError(told) from error
         # Among them: no URL at all, and host names that the encoding for the DNS refuses.
         except (httpx.InvalidURL, UnicodeError) as error:
             raise ForbiddenUrlError(f"the result's URL is not valid: {error}. {_ASK}") from error
@@ -146,23 +163,37 @@ class Downloader:
         status = response.status_code
         if status in GONE:
             raise UrlExpiredError(
-                f"the result's URL answers {status}: it has expired. Run again: while the provider"
-                " keeps the task it is asked for a new one"
+                f"the result's URL answers {status} (gone or expired). Run again: while the"
+                " provider keeps the task it is asked for a new one"
             )
         if status != 200:
             raise TransientError(
                 f"status {status}",
                 retry_after_s=read_retry_after(response.headers.get("retry-after")),
             )
-        if not is_plain(response):
-            encoding = response.headers["content-encoding"]
-            raise TransientError(f"the image comes in Content-Encoding {encoding!r}, not asked for")
         data = bytearray()
         async for chunk in response.aiter_raw():
             data += chunk
             if len(data) > self.max_bytes:
-                raise ForbiddenUrlError(
-                    f"the result is longer than {self.max_bytes} bytes, which no image of this"
-                    f" model is. {_ASK}"
-                )
-        return bytes(data)
+                raise self._too_long()
+        return bytes(data) if is_plain(response) else await self._unpacked(bytes(data), response)
+
+    async def _unpacked(self, data: bytes, response: httpx.Response) -> bytes:
+        """The image itself, from a server that packs although a plain body was asked for."""
+        encoding = response.headers["content-encoding"]
+        try:
+            return await asyncio.to_thread(unpacked, data, encoding, max_bytes=self.max_bytes)
+        except TooLongError:
+            raise self._too_long() from None
+        except UnknownPackingError as error:
+            raise TransientError(
+                f"the image comes in Content-Encoding {encoding!r}, not asked for and not known"
+            ) from error
+        except PackedBodyError as error:
+            raise DamagedBodyError(f"the image's packed bytes are damaged: {error}") from error
+
+    def _too_long(self) -> ForbiddenUrlError:
+        return ForbiddenUrlError(
+            f"the result is longer than {self.max_bytes} bytes, which no image of this model is."
+            f" {_ASK}"
+        )

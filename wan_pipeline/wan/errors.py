@@ -77,7 +77,8 @@ _REMEDIES = {
     " or stop the other users of the key, then run again. A higher WAN_THROTTLE_PATIENCE_S waits"
     " longer",
     StopReason.FAILURES: "read the reasons in the table of incomplete requests; run again to go on"
-    " with the rest, with `--retry failed` to buy what failed anew",
+    " with the rest, with `--retry failed` to buy what failed anew. Images that did not arrive are"
+    " tried for by each run; where they lie elsewhere than the provider says, ask it first",
     StopReason.BUDGET: "nothing in flight was dropped; raise the cap that is named, then run again",
     StopReason.DISK: "free space on the data folder's disk, or bring the ledger's server back, then"
     " run again; what was paid for is fetched then",

@@ -5,6 +5,9 @@ our own network; so the check is made on the resolved address, at the moment of 
 the first URL and for every redirect alike. Behind a proxy of the environment it is the proxy that
 resolves and connects: only addresses written in the URL itself can be refused there, and what else
 may be reached is for the proxy to decide.
+
+One host may have a private address: that of the API, which a person named and which gets the key.
+A provider inside our own network serves its results from there.
 """
 
 from __future__ import annotations
@@ -30,6 +33,7 @@ __all__ = [
     "LAST_PORT",
     "EnvironmentProxyTransport",
     "PublicAddressTransport",
+    "host_of",
     "is_loopback_url",
     "is_public_address",
     "problem_of_origin",
@@ -40,6 +44,11 @@ LAST_PORT = 65_535
 _LABEL = re.compile(r"[A-Za-z0-9_-]{1,63}")
 _QUOTED = re.compile(r"'.*'", re.DOTALL)
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
+
+
+def host_of(url: str) -> str:
+    """The host that a URL names, as it is resolved: lower case, ASCII, without brackets."""
+    return httpx.URL(url).raw_host.decode("ascii").lower()  # IPv6 keeps its case otherwise
 
 
 def is_loopback_url(url: str) -> bool:
@@ -91,9 +100,10 @@ def is_public_address(address: str) -> bool:
 
 
 class _PublicAddressBackend(httpcore.AsyncNetworkBackend):
-    """Connects to public addresses only."""
+    """Connects to public addresses only, but for one host's."""
 
-    def __init__(self) -> None:
+    def __init__(self, api_host: str | None) -> None:
+        self._api_host = api_host
         self._backend = cast("httpcore.AsyncNetworkBackend", httpcore.AnyIOBackend())
 
     async def connect_tcp(
@@ -113,7 +123,7 @@ class _PublicAddressBackend(httpcore.AsyncNetworkBackend):
             raise httpcore.ConnectError(f"cannot resolve {host}: {error}") from error
         addresses = list(dict.fromkeys(str(entry[4][0]) for entry in found))
         for address in addresses:
-            if not is_public_address(address):
+            if host.lower() != self._api_host and not is_public_address(address):
                 raise _not_public(host, address)
         failure: Exception = httpcore.ConnectError(f"no address for {host}")
         for address in addresses:
@@ -140,16 +150,21 @@ class _PublicAddressBackend(httpcore.AsyncNetworkBackend):
 
 
 class PublicAddressTransport(httpx.AsyncHTTPTransport):
-    """httpx's own transport over a pool that connects to public addresses only."""
+    """httpx's own transport over a pool that connects to public addresses only.
 
-    def __init__(self, *, limits: httpx.Limits) -> None:
+    Args:
+        limits: of the pool.
+        api_host: the one host that may have a private address; see `host_of`.
+    """
+
+    def __init__(self, *, limits: httpx.Limits, api_host: str | None = None) -> None:
         super().__init__(verify=tls_context(), limits=limits)
         self._pool = httpcore.AsyncConnectionPool(
             ssl_context=tls_context(),
             max_connections=limits.max_connections,
             max_keepalive_connections=limits.max_keepalive_connections,
             keepalive_expiry=limits.keepalive_expiry,
-            network_backend=_PublicAddressBackend(),
+            network_backend=_PublicAddressBackend(api_host),
         )
 
 
@@ -161,10 +176,16 @@ class EnvironmentProxyTransport(httpx.AsyncBaseTransport):
     """
 
     def __init__(
-        self, *, direct: httpx.AsyncBaseTransport, limits: httpx.Limits, allow_private: bool
+        self,
+        *,
+        direct: httpx.AsyncBaseTransport,
+        limits: httpx.Limits,
+        allow_private: bool,
+        api_host: str | None = None,
     ) -> None:
         self._direct = direct
         self._allow_private = allow_private
+        self._api_host = api_host
         self._proxied: dict[str, httpx.AsyncBaseTransport] = {}
         found = getproxies()
         for scheme in ("http", "https"):
@@ -182,7 +203,8 @@ class EnvironmentProxyTransport(httpx.AsyncBaseTransport):
         host = request.url.host
         if proxied is None or is_loopback_url(str(request.url)) or proxy_bypass(host):
             return await self._direct.handle_async_request(request)
-        if not self._allow_private and _is_private_literal(host):
+        is_allowed = self._allow_private or host_of(str(request.url)) == self._api_host
+        if not is_allowed and _is_private_literal(host):
             raise _not_public(host, host)
         return await proxied.handle_async_request(request)
 

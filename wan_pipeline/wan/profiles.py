@@ -68,6 +68,8 @@ class Profile:
         proof_patience_s: seconds that creates wait for the first task of a form of the body that
             no task has proven yet; most tasks take one or two minutes.
         breaker_pause_s: seconds that creates pause when too many of them, or of the tasks, fail.
+        confirm_s: seconds over which a task that is done with fewer images than asked for is asked
+            again.
     """
 
     name: ProfileName
@@ -83,6 +85,7 @@ class Profile:
     task_patience_s: float = 1800.0
     proof_patience_s: float = 300.0
     breaker_pause_s: float = 30.0
+    confirm_s: float = 30.0
 
 
 PROFILES: dict[ProfileName, Profile] = {

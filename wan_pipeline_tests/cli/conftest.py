@@ -96,6 +96,7 @@ def folder_at(path: Path, base_url: str) -> Folder:
             "WAN_RUNNING_AT_ONCE": "40",
             "WAN_QUERIES_PER_SECOND": "20000",
             "WAN_TASK_PATIENCE_S": "60",
+            "WAN_CONFIRM_S": "0",
         },
     )
 

@@ -285,6 +285,21 @@ def test_an_output_is_odd_and_billed_for_what_it_holds(
     assert (kind is K.VIDEO_ENTRY) == any(e["type"] == "video" for e in group["content"])
 
 
+def test_late_images_are_listed_and_charged_by_later_polls(
+    emulator: RunningEmulator, caller: Caller
+) -> None:
+    """Completed at once, with what is there by then; polls before its end are not counted."""
+    emulator.set_plan(broken(Fault(kind=K.LATE_IMAGES, times=2, amount=2)))
+    first = caller.finished(task_id := caller.made(flat(n=2)))
+    second, third = caller.poll(task_id).json(), caller.poll(task_id).json()
+    told = [
+        (body["status"], len(body["output"][0]["content"]), body["usage"]["cost"])
+        for body in (first, second, third)
+    ]
+    assert told == [("completed", 0, "0.00"), ("completed", 0, "0.00"), ("completed", 2, "0.06")]
+    assert emulator.bill()["usd"] == "0.06"
+
+
 def test_every_outcome_is_tried_here() -> None:
     """A kind that is added must be added to these tests."""
     tried = {K.TASK_FAILED, K.TASK_FAILED_BILLED, K.MODERATION_FAILED, K.STUCK_TASK}

@@ -133,6 +133,7 @@ class Workbench:
             "code_version": "test",
             "prompt_set": "tests",
             "breaker_pause_s": 0.0,
+            "confirm_s": 3.0,
         }
         return Terms(**{**given, **values})
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from wan_pipeline_tests.generation.clocked import Scene
 
-DOUBT = CreateDoubtful(reason="ReadTimeout")
+DOUBT = CreateDoubtful(reason="no answer within 60 s")
 REFUSED = CreateRefused(
     status=422, error=ApiError(code="422", message="no", kind=ErrorKind.INVALID)
 )
@@ -39,4 +39,5 @@ async def finish(counter: Counter, count: int, *, failed: int, trips: int) -> No
     """So many tasks end, the failed ones last."""
     breaker = counter.submitter.breaker
     for number in range(count):
-        await breaker.finished(failed=number >= count - failed, trips=trips)
+        problem = "a bad day" if number >= count - failed else None
+        await breaker.finished(problem=problem, trips=trips, paid=False)

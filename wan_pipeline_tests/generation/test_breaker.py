@@ -27,7 +27,7 @@ async def test_three_doubts_in_a_row_pause_everybody_and_are_told(
     assert not counter.stop
     (told,) = counter.tally.pauses
     assert "30 s" in told
-    assert "3 creates in a row without a known outcome: ReadTimeout" in told
+    assert "3 creates in a row without a known outcome: no answer within 60 s" in told
     (moment,) = await scene.granted(scene.pacer(), each=1)
     assert moment >= began + 30
 
@@ -73,7 +73,9 @@ async def test_without_a_pause_it_stops_at_once(
     """By either setting."""
     counter = await tripped(scene, tmp_path, **terms)
     assert counter.stop.reason is StopReason.UNKNOWN_CREATES
-    assert counter.stop.detail == "3 creates in a row without a known outcome: ReadTimeout"
+    assert (
+        counter.stop.detail == "3 creates in a row without a known outcome: no answer within 60 s"
+    )
     assert counter.tally.pauses == []
 
 
@@ -119,7 +121,10 @@ async def test_tasks_begun_before_the_pause_no_longer_count(scene: Scene, tmp_pa
     assert (len(counter.tally.pauses), bool(counter.stop)) == (1, False)
     await finish(counter, 1, failed=0, trips=1)
     assert counter.stop.reason is StopReason.FAILURES
-    assert "19 of the last 20 finished tasks failed, also after 1 pause" in counter.stop.detail
+    assert counter.stop.detail == (
+        "19 of the last 20 finished tasks failed or brought no image that could be stored: a bad"
+        " day, also after 1 pause of 30 s"
+    )
 
 
 async def test_failures_after_better_times_pause_again(scene: Scene, tmp_path: Path) -> None:
@@ -130,4 +135,77 @@ async def test_failures_after_better_times_pause_again(scene: Scene, tmp_path: P
     await finish(counter, 1, failed=1, trips=1)
     assert (len(counter.tally.pauses), bool(counter.stop)) == (2, False)
     await finish(counter, WATCHED, failed=11, trips=2)
+    assert counter.stop.reason is StopReason.FAILURES
+
+
+GONE = "the result's URL answers 404 (gone or expired). Run again: it is asked for a new one"
+GONE_TOLD = "the result's URL answers 404 (gone or expired)"
+
+
+async def paid(counter: Counter, *problems: str | None, trips: int = 0) -> None:
+    """Tasks that this batch paid for end so."""
+    for problem in problems:
+        await counter.submitter.breaker.finished(problem=problem, trips=trips, paid=True)
+
+
+async def test_tasks_without_an_image_count_as_those_that_failed(
+    scene: Scene, tmp_path: Path
+) -> None:
+    """And the detail tells the most frequent reason, without its advice."""
+    counter = Counter(scene, tmp_path)
+    await paid(counter, None)
+    await finish(counter, WATCHED - 8, failed=3, trips=0)
+    await paid(counter, *[GONE] * 7)
+    assert counter.tally.pauses == []
+    await paid(counter, GONE)
+    (told,) = counter.tally.pauses
+    assert told.endswith(
+        "11 of the last 20 finished tasks failed or brought no image that could be stored: most"
+        f" often {GONE_TOLD}"
+    )
+
+
+async def test_first_tasks_that_all_were_paid_for_nothing_pause(
+    scene: Scene, tmp_path: Path
+) -> None:
+    """Five, and after the pause five more, instead of twenty: nothing has arrived at all."""
+    counter = Counter(scene, tmp_path)
+    await paid(counter, *[GONE] * 4)
+    await finish(counter, 1, failed=0, trips=0)  # an earlier run's, whose image came
+    assert counter.tally.pauses == []
+    await paid(counter, GONE)
+    (told,) = counter.tally.pauses
+    assert told.endswith(
+        f"the first 5 paid tasks brought no image that could be stored: {GONE_TOLD}"
+    )
+    await paid(counter, *[GONE] * 9)  # begun before the pause
+    await paid(counter, *[GONE] * 4, trips=1)
+    assert not counter.stop
+    await paid(counter, GONE, trips=1)
+    assert counter.stop.reason is StopReason.FAILURES
+    assert counter.stop.detail.endswith(f"{GONE_TOLD}, also after 1 pause of 30 s")
+
+
+async def test_one_image_that_arrives_ends_the_watch_over_the_first(
+    scene: Scene, tmp_path: Path
+) -> None:
+    """From then on it takes more than half of twenty."""
+    counter = Counter(scene, tmp_path)
+    await paid(counter, *[GONE] * 4, None, *[GONE] * 6)
+    assert counter.tally.pauses == []
+
+
+async def test_tasks_that_failed_for_nothing_do_not_count_among_the_first(
+    scene: Scene, tmp_path: Path
+) -> None:
+    """They cost nothing; five moderated prompts are no reason to stop."""
+    counter = Counter(scene, tmp_path)
+    await finish(counter, 9, failed=9, trips=0)
+    assert counter.tally.pauses == []
+
+
+async def test_so_many_first_ones_as_are_set(scene: Scene, tmp_path: Path) -> None:
+    """Two here."""
+    counter = Counter(scene, tmp_path, terms={"paid_for_nothing": 2, "breaker_pauses": 0})
+    await paid(counter, GONE, GONE)
     assert counter.stop.reason is StopReason.FAILURES

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import pytest
+
 from wan_pipeline.emulator.plan import EmulatorPlan, Fault, FaultKind
 from wan_pipeline.wan.errors import StopReason
+from wan_pipeline.wan.retry import RetryPolicy
 from wan_pipeline_tests.generation.batch_fixture import Workbench, make_requests
 from wan_pipeline_tests.generation.breaker_fixture import WATCHED
 
@@ -68,3 +71,83 @@ async def test_failing_tasks_pause_once_and_then_stop(
     assert books.states().count("failed") >= 2 * WATCHED
     assert report.left > 0
     assert books.reserved == 0
+
+
+def no_images(kind: FaultKind, **values: object) -> EmulatorPlan:
+    """A provider that makes images, charges for them, and does not hand them out."""
+    fault = Fault(kind=kind, on="download", **values)
+    return EmulatorPlan(speed_up=1000, faults=(fault,))
+
+
+@pytest.mark.parametrize(
+    ("kind", "reason"),
+    [
+        (FaultKind.EXPIRED_URL, "the result's URL answers 403 (gone or expired)"),
+        (FaultKind.TRUNCATED_IMAGE, "damaged image (truncated)"),
+        (FaultKind.ERROR_503_BEFORE, "image could not be fetched: status 503"),
+    ],
+)
+async def test_provider_whose_images_never_arrive_is_not_bought_out(
+    kind: FaultKind, reason: str, emulator: RunningEmulator, bench: Workbench
+) -> None:
+    """Of thirty prompts a window and five are paid for, twice; what arrives later is kept."""
+    emulator.set_plan(no_images(kind))
+    bench.retry = RetryPolicy(attempts=1)
+    requests = make_requests(30)
+    report = await bench.buy(requests, breaker_pause_s=2.0)
+    assert report.stop is StopReason.FAILURES
+    assert reason in report.stop_detail
+    assert len(report.tally.pauses) == 1
+    bought = int(emulator.bill()["creates_accepted"])
+    assert bought <= 2 * (5 + bench.terms().window)
+    assert report.left == 30 - bought
+
+    emulator.set_plan(EmulatorPlan(speed_up=1000))
+    again = await bench.buy(requests)
+    assert (again.stop, again.tally.done) == (None, 30)
+    assert emulator.bill()["creates_accepted"] == 30
+
+
+async def test_images_that_stop_arriving_pause_and_then_stop(
+    emulator: RunningEmulator, bench: Workbench
+) -> None:
+    """The first ones came: more than half of twenty decide, as with tasks that fail."""
+    emulator.set_plan(no_images(FaultKind.EXPIRED_URL, after=3))
+    report = await bench.buy(make_requests(90), breaker_pause_s=2.0)
+    assert report.stop is StopReason.FAILURES
+    assert "of the last 20 finished tasks failed or brought no image" in report.stop_detail
+    assert report.left > 0
+
+
+async def test_task_with_one_image_of_two_is_none_without(
+    emulator: RunningEmulator, bench: Workbench
+) -> None:
+    """What arrives shows that images can."""
+    emulator.set_plan(no_images(FaultKind.EXPIRED_URL, every=2))
+    report = await bench.buy(make_requests(30, n=2))
+    assert (report.stop, report.tally.pauses) == (None, [])
+
+
+async def test_unreadable_results_that_are_charged_count_too(
+    emulator: RunningEmulator, bench: Workbench
+) -> None:
+    """Done, without an image that we can read: asked again by later runs, and not bought on."""
+    style = EmulatorPlan().replies.model_copy(update={"cost": "absent"})
+    fault = Fault(kind=FaultKind.MISSING_IMAGES)
+    emulator.set_plan(EmulatorPlan(speed_up=1000, replies=style, faults=(fault,)))
+    report = await bench.buy(make_requests(60))
+    assert report.stop is StopReason.FAILURES
+    assert "done, without an image that we can read" in report.stop_detail
+    assert report.left > 40
+
+
+async def test_disk_that_refuses_is_no_failure_of_the_provider(
+    emulator: RunningEmulator, bench: Workbench
+) -> None:
+    """However many images it refuses, the batch stops for the disk and nobody pauses."""
+    emulator.set_plan(EmulatorPlan(speed_up=1000))
+    bench.folder.mkdir(parents=True, exist_ok=True)
+    (bench.folder / "images").write_text("a file where the folder should be")
+    await bench.prove_form()
+    report = await bench.buy(make_requests(9), paid_for_nothing=1, breaker_pause_s=2.0)
+    assert (report.stop, report.tally.pauses) == (StopReason.DISK, [])

@@ -204,6 +204,7 @@ ROWS = (
     polled_again(K.OK_UNREADABLE),
     polled_again(K.MALFORMED_JSON),
     polled_again(K.UNKNOWN_TASK),
+    polled_again(K.LATE_IMAGES),
     Row(kind=K.UNKNOWN_TASK, on="poll", now=LEFT, then=STORED, complete=False),
     Row(kind=K.ERROR_500_BEFORE, on="poll", now=LEFT, then=STORED, complete=False, attempts=3),
     Row(kind=K.ERROR_409_BEFORE, on="poll", now=LEFT, then=STORED, complete=False),

@@ -38,7 +38,7 @@ async def told_of(bench: Workbench, emulator: RunningEmulator, *kinds: FaultKind
     [
         (FaultKind.TRUNCATED_IMAGE, "damaged image (truncated)"),
         (FaultKind.HTML_IMAGE, "damaged image (not_an_image)"),
-        (FaultKind.EXPIRED_URL, "the result's URL answers 40"),
+        (FaultKind.EXPIRED_URL, "the result's URL answers 403 (gone or expired)"),
         (FaultKind.REDIRECT_LOOP, "redirects more than"),
     ],
 )
@@ -88,9 +88,9 @@ async def test_words_of_a_host_are_bounded_and_cannot_steer(
     assert "until 2026-03-04 05:06 UTC" in told
     waiting = paid_told(purchase, [record(ImageState.EXPECTED, None)])
     assert waiting == "paid 0.03 USD and done at the provider; the next run fetches its images"
-    lost = [record(ImageState.LOST, "the result's URL answers 404: it has expired. Run again")]
+    lost = [record(ImageState.LOST, "the result's URL answers 404 (gone or expired). Run again")]
     assert paid_told(purchase, lost) == (
-        "paid 0.03 USD; its image can no longer be fetched: the result's URL answers 404: it has"
-        " expired; `wan run --retry lost` buys the request again, for its price"
+        "paid 0.03 USD; its image can no longer be fetched: the result's URL answers 404 (gone"
+        " or expired); `wan run --retry lost` buys the request again, for its price"
     )
     assert purchase.cost_usd == Decimal("0.03")

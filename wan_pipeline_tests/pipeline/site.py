@@ -34,6 +34,7 @@ UNHURRIED = {
     "running_at_once": 40,
     "queries_per_second": 20_000.0,
     "task_patience_s": 60.0,
+    "confirm_s": 0.0,
 }
 
 

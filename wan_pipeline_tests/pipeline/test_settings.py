@@ -45,6 +45,8 @@ def test_every_bound_of_a_run_reaches_it(monkeypatch: pytest.MonkeyPatch, tmp_pa
         "throttle_patience_s": 33.0,
         "proof_patience_s": 34.0,
         "unknown_in_a_row": 35,
+        "paid_for_nothing": 36,
+        "confirm_s": 37.0,
     }
     for name, value in bounds.items():
         monkeypatch.setenv(f"WAN_{name.upper()}", str(value))
@@ -62,12 +64,15 @@ def test_only_the_emulator_we_start_is_sped_up() -> None:
     assert ours.account().breaker_pause_s == 1.5
     assert Settings(breaker_pause_s=7).account().breaker_pause_s == 7
     assert Settings(breaker_pause_s=0).account().breaker_pause_s == 0
+    assert ours.account().confirm_s == 1.5
+    assert Settings(confirm_s=0).account().confirm_s == 0
     assert ours.account().proof_patience_s == 15
     assert Settings(proof_patience_s=7).account().proof_patience_s == 7
     assert not theirs.starts_emulator
     assert theirs.account().limits == PROFILES[ProfileName.EMULATOR].limits
     assert theirs.account().result_lifetime_s == 24 * 3600
     assert theirs.account().breaker_pause_s == 30
+    assert theirs.account().confirm_s == 30
     assert theirs.account().proof_patience_s == 300
 
 

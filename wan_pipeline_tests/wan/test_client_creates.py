@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import socket
+import struct
 
 import pytest
 
@@ -72,6 +74,48 @@ async def test_doubtful_create_is_not_repeated(answer: bytes) -> None:
     assert len(server.asked) == 1
 
 
+def cut_off(writer: asyncio.StreamWriter) -> None:
+    """As a dying server or a firewall does."""
+    writer.get_extra_info("socket").setsockopt(
+        socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0)
+    )
+    writer.transport.abort()
+
+
+@pytest.mark.parametrize(
+    ("answer", "reason"),
+    [
+        (None, "the connection broke before the answer"),
+        (b"", "no whole answer came: "),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{}", "no whole answer came: "),
+        (b"not even HTTP\r\n\r\n", "no whole answer came: "),
+        (
+            reply(200, b"abcd", Content_Encoding="gzip"),
+            "the answer could not be read: it comes in Content-Encoding 'gzip', not asked for",
+        ),
+        (
+            reply(200, b" " * 1_000_001),
+            "the answer could not be read: it is longer than 1000000 bytes",
+        ),
+    ],
+)
+async def test_reason_of_a_doubt_is_told_in_words(answer: bytes | None, reason: str) -> None:
+    """It stands in the ledger and in `wan status`, for people who read no Python."""
+
+    async def once(_asked: Asked, writer: asyncio.StreamWriter) -> None:
+        if answer is None:
+            cut_off(writer)
+            return
+        writer.write(answer)
+        writer.close()
+
+    async with scripted(once) as server, client(server.url) as wan:
+        outcome = await wan.create(make_request(), RequestForm.FLAT)
+    assert isinstance(outcome, CreateDoubtful)
+    assert outcome.reason.startswith(reason)
+    assert not re.search(r"[a-z][A-Z]|Error", outcome.reason)
+
+
 async def test_create_without_an_answer_ends_in_doubt() -> None:
     """The reading bound holds while nothing comes."""
 
@@ -81,7 +125,7 @@ async def test_create_without_an_answer_ends_in_doubt() -> None:
     bounds = Timeouts(create_read_s=0.1)
     async with scripted(silence) as server, client(server.url, timeouts=bounds) as wan:
         outcome = await wan.create(make_request(), RequestForm.FLAT)
-    assert outcome == CreateDoubtful(reason="ReadTimeout")
+    assert outcome == CreateDoubtful(reason="no answer within 0.1 s")
     assert len(server.asked) == 1
 
 
@@ -90,8 +134,7 @@ async def test_dripping_create_is_bounded_in_total() -> None:
     bounds = Timeouts(create_total_s=0.2)
     async with scripted(drip) as server, client(server.url, timeouts=bounds) as wan:
         outcome = await wan.create(make_request(), RequestForm.FLAT)
-    assert isinstance(outcome, CreateDoubtful)
-    assert "TimeoutError" in outcome.reason
+    assert outcome == CreateDoubtful(reason="no whole answer within 0.2 s")
 
 
 async def test_connection_refused_means_not_sent() -> None:
@@ -99,7 +142,7 @@ async def test_connection_refused_means_not_sent() -> None:
     async with client(f"http://127.0.0.1:{free_port()}") as wan:
         outcome = await wan.create(make_request(), RequestForm.FLAT)
     assert isinstance(outcome, CreateNotSent)
-    assert "ConnectError" in outcome.reason
+    assert outcome.reason.startswith("no connection could be made: ")
 
 
 async def test_name_that_does_not_resolve_means_not_sent() -> None:

@@ -11,7 +11,12 @@ import pytest
 
 from wan_pipeline.wan.download import Downloader
 from wan_pipeline.wan.errors import DownloadError, ForbiddenUrlError
-from wan_pipeline.wan.guard import PublicAddressTransport, is_loopback_url, is_public_address
+from wan_pipeline.wan.guard import (
+    PublicAddressTransport,
+    host_of,
+    is_loopback_url,
+    is_public_address,
+)
 from wan_pipeline.wan.retry import RetryPolicy
 from wan_pipeline_tests.wan.client_fixture import Naps
 from wan_pipeline_tests.wan.scripted_server import always, reply, scripted
@@ -75,9 +80,10 @@ class Network:
         raise httpcore.ConnectError("nobody is there")
 
 
-async def fetch(url: str) -> None:
+async def fetch(url: str, api_host: str | None = None) -> None:
     """One GET through the guarded transport."""
-    async with httpx.AsyncClient(transport=PublicAddressTransport(limits=httpx.Limits())) as client:
+    transport = PublicAddressTransport(limits=httpx.Limits(), api_host=api_host)
+    async with httpx.AsyncClient(transport=transport) as client:
         await client.get(url)
 
 
@@ -111,6 +117,39 @@ async def test_address_that_was_checked_is_the_one_connected_to(
     with pytest.raises(httpx.ConnectError):
         await fetch("http://good.example/1.png")
     assert network.connected == ["8.8.8.8", "1.1.1.1"]
+
+
+async def test_api_host_may_be_inside_and_no_other_name_of_its_address(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What is connected to is what that very name resolved to, once."""
+    network = Network(
+        monkeypatch,
+        api_lan=["10.0.0.8", "fd00::8"],
+        evil_example=["10.0.0.8"],
+        sub_api_lan=["10.0.0.8"],
+    )
+    with pytest.raises(httpx.ConnectError):
+        await fetch("http://api.lan:8081/1.png", "api.lan")
+    assert network.connected == ["10.0.0.8", "fd00::8"]
+    for other in ("evil.example", "sub.api.lan", "10.0.0.8", "127.0.0.1"):
+        with pytest.raises(ForbiddenUrlError, match="not a public"):
+            await fetch(f"http://{other}/1.png", "api.lan")
+    assert len(network.connected) == 2
+
+
+@pytest.mark.parametrize(
+    ("url", "host"),
+    [
+        ("http://API.lan:8080/v1", "api.lan"),
+        ("http://10.0.0.8", "10.0.0.8"),
+        ("http://[FD00::8]:80", "fd00::8"),
+        ("https://bücher.example", "xn--bcher-kva.example"),
+    ],
+)
+def test_host_of_a_url_is_spelled_as_it_is_resolved(url: str, host: str) -> None:
+    """So that one host has one spelling."""
+    assert host_of(url) == host
 
 
 async def test_redirect_from_a_public_host_to_loopback_is_refused() -> None:
