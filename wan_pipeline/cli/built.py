@@ -106,7 +106,7 @@ class Built:
         failed_step = self.outcome.failed_step or ""
         if self.outcome.interrupted:
             return ExitCode.INTERRUPTED
-        if self.stop is not None:
+        if self.stop is not None or self.outcome.unrecorded:
             return ExitCode.STOPPED
         if failed_step in READING_STEPS or self.outcome.error_class == "ConfigurationError":
             return ExitCode.USAGE
