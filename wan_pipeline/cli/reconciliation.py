@@ -206,8 +206,8 @@ def _remedies(left: Sequence[Leftover]) -> list[str]:
         )
     if LeftoverKind.PRICE in kinds:
         notes.append(
-            "price: what was charged counts; set WAN_PRICE_USD to what the account pays, so that"
-            " plans and budgets are right"
+            "price: what was charged counts, and the price where that is no amount; set"
+            " WAN_PRICE_USD to what the account pays, so that plans and budgets are right"
         )
     return notes
 
