@@ -21,7 +21,7 @@ from wan_pipeline.defs.launch import open_instance, run_job, told_by
 from wan_pipeline.defs.progress import stop_of
 from wan_pipeline.generation.planning import PLAN_FILE, Plan, Standing
 from wan_pipeline.ledger.errors import LedgerError
-from wan_pipeline.wan.errors import ConfigurationError
+from wan_pipeline.wan.errors import ConfigurationError, StopReason
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -137,6 +137,8 @@ class Session:
                 outcome = self._not_bought(defs, prompt_set, hold.way)
         report, tally = progress.report, progress.tally
         outcome = _with_own_stop(outcome, report)
+        if report is not None and report.stop is StopReason.BUDGET:
+            outcome = replace(outcome, error=f"{outcome.error} {order.told(spent_usd)}".rstrip())
         facts = self._facts_of(prompt_set, order, outcome, tally)
         stop, left, left_cost = None, 0, ZERO
         if report is not None:

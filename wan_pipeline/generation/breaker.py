@@ -22,6 +22,7 @@ __all__ = ["Breaker"]
 
 REASONS = 3  # told of a streak of refusals
 NAMED = 3  # requests told for each
+TOLD_FROM_S = 5.0  # of a pause for the rate limit; shorter ones are ordinary
 ID_DIGITS = 12  # of a request id, enough for `wan ledger show`
 
 
@@ -54,6 +55,7 @@ class Breaker:
         self._unsent = 0
         self._refused: list[tuple[str, ApiError]] = []  # requests, since one was accepted
         self._throttled_since: float | None = None
+        self._told_until = float("-inf")  # the end of the last pause that was told
         self._finished: deque[bool] = deque(maxlen=terms.finished_watched)
         self._finished_since = 0  # the same for tasks
 
@@ -80,7 +82,7 @@ class Breaker:
                 StopReason.THROTTLED,
                 f"no create was accepted for {self._terms.throttle_patience_s:g} s",
             )
-        await self._pause(retry_after_s)
+        self._tell(await self._pause(retry_after_s), asked=retry_after_s is not None)
 
     async def unreached(self, reason: str) -> None:
         """No connection: everyone pauses; the end after some in a row."""
@@ -136,8 +138,21 @@ class Breaker:
             StopReason.FAILURES, f"{failures} of the last {watched} finished tasks failed"
         )
 
-    async def _pause(self, retry_after_s: float | None) -> None:
-        await self._pacer.pause(
+    def _tell(self, pause_s: float, *, asked: bool) -> None:
+        """A pause that is worth a word, once when it begins: its other refusals say nothing new."""
+        ends_at = self._clock.monotonic() + pause_s
+        if pause_s < TOLD_FROM_S or ends_at < self._told_until + TOLD_FROM_S:
+            return
+        self._told_until = ends_at
+        why = ", as it asks" if asked else ""
+        self._tally.paused(
+            f"creates pause for {pause_s:.0f} s{why}: the provider says that the account is over"
+            " its rate limit (429)"
+        )
+
+    async def _pause(self, retry_after_s: float | None) -> float:
+        """Hold everyone back; for how many seconds."""
+        return await self._pacer.pause(
             retry_after_s,
             first_s=self._terms.pause_first_s,
             longest_s=self._terms.pause_longest_s,

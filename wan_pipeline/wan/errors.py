@@ -80,7 +80,7 @@ _REMEDIES = {
     " longer",
     StopReason.FAILURES: "read the reasons in the table of incomplete requests; run again to go on"
     " with the rest, with `--retry failed` to buy what failed anew",
-    StopReason.BUDGET: "nothing in flight was dropped; raise the cap that is named, then run again",
+    StopReason.BUDGET: "raise the cap that is named, then run again; what was in flight is kept",
     StopReason.DISK: "free space on the data folder's disk, or bring the ledger's server back, then"
     " run again; what was paid for is fetched then",
 }
