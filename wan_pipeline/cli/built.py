@@ -55,7 +55,8 @@ class Built:
         submitted: creates sent.
         stored: images stored.
         taken_up: purchases of earlier runs that this one went on with.
-        pauses: a sentence for each time that the breaker held creates back.
+        pauses: a sentence for each time that the breaker, or the rate limit for more than some
+            seconds, held creates back.
         repairs: a sentence for each damaged file that was replaced, since its bytes came again.
         cost_usd: cost of what this run bought.
         duration_s: seconds, start of the run to its end.
@@ -106,7 +107,7 @@ class Built:
         failed_step = self.outcome.failed_step or ""
         if self.outcome.interrupted:
             return ExitCode.INTERRUPTED
-        if self.stop is not None:
+        if self.stop is not None or self.outcome.unrecorded:
             return ExitCode.STOPPED
         if failed_step in READING_STEPS or self.outcome.error_class == "ConfigurationError":
             return ExitCode.USAGE

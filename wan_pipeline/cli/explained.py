@@ -22,7 +22,7 @@ from wan_pipeline.dataset.release.errors import (
 )
 from wan_pipeline.ledger.errors import DecisionError, LedgerError, UnclearRequestError
 from wan_pipeline.prompts.errors import PromptError
-from wan_pipeline.wan.errors import ConfigurationError, WanError
+from wan_pipeline.wan.errors import ConfigurationError, RunHistoryError, WanError
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -43,6 +43,8 @@ USAGE_ERRORS = (
 )
 # Something is not as it should be.
 FINDINGS = (DamagedReleaseError, IncompleteSetError, StaleTableError)
+# What surrounds the command has to be mended; then the same command goes on.
+STOPS = (RunHistoryError,)
 
 
 @contextmanager
@@ -89,6 +91,8 @@ def exit_code_of(error_class: str) -> ExitCode:
     """The code for an expected error, by its class's name: all that a run keeps of it."""
     if error_class in _names(USAGE_ERRORS):
         return ExitCode.USAGE
+    if error_class in _names(STOPS):
+        return ExitCode.STOPPED
     return ExitCode.INCOMPLETE if error_class in _names(FINDINGS) else ExitCode.ERROR
 
 

@@ -7,6 +7,7 @@ from decimal import Decimal
 from enum import Enum, auto
 from typing import TYPE_CHECKING, Any
 
+from wan_pipeline.generation.told import dollars
 from wan_pipeline.wan.errors import StopReason
 
 if TYPE_CHECKING:
@@ -43,6 +44,16 @@ class Order:
         if self.budget_usd is not None:
             config["budget_run_usd"] = f"{max(self.budget_usd - spent_usd, ZERO):f}"
         return config
+
+    def told(self, spent_usd: Decimal) -> str:
+        """What earlier sets left of its budget for the next one; empty where they took nothing."""
+        if self.budget_usd is None or not spent_usd:
+            return ""
+        left = max(self.budget_usd - spent_usd, ZERO)
+        return (
+            f"{dollars(left)} USD is what earlier sets of this command left of its --budget"
+            f" {dollars(self.budget_usd)}, {dollars(spent_usd)} USD of which they used."
+        )
 
 
 class Way(Enum):

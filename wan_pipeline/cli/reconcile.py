@@ -37,7 +37,8 @@ def reconcile(
     unknown_usd=X expired=N expired_usd=X lost=N lost_usd=X price=N price_usd=X orphans=N polled=N
     adopted=N: images and dollars of each kind that nobody can explain (unknown: a task may exist;
     expired: its result died unfetched; lost: paid and can no longer arrive; price: charged other
-    than the price), tasks that no request explains, purchases taken up, and tasks adopted.
+    than the price, or no amount), tasks that no request explains, purchases taken up, and tasks
+    adopted.
     """
     console = open_console(stderr=as_json)
     with explained(console):

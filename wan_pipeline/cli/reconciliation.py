@@ -33,7 +33,7 @@ from wan_pipeline.ledger.snapshot import snapshot
 from wan_pipeline.ledger.states import PurchaseState
 from wan_pipeline.prompts.errors import UnreadablePromptFileError
 from wan_pipeline.prompts.plan_table import REQUESTS_FILE, request_ids
-from wan_pipeline.wan.errors import AccountStopError
+from wan_pipeline.wan.errors import AccountStopError, RunHistoryError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -66,6 +66,7 @@ class Reconciler:
         self._console = console
         self._wan = WanResource.from_settings(settings)
         self._notes: list[str] = []
+        self._unrecorded = ""  # why Dagster could not keep that sets were shown anew
 
     def run(self, *, deep: bool) -> Reconciled:
         """Recover, adopt, compare with the disk, recover what that brought, and sum up.
@@ -96,7 +97,7 @@ class Reconciler:
             broken=broken,
             leftovers=left,
             notes=[*self._notes, *_remedies(left)],
-            stopped=_stopped(reports),
+            stopped=_stopped(reports) or self._unrecorded,
         )
 
     def _recover(self) -> BatchReport:
@@ -157,9 +158,22 @@ class Reconciler:
                 self._notes.append(damaged_plan(path.parent.name, path.parent, error))
         if not names:
             return
+        try:
+            self._show(names)
+        except RunHistoryError as error:
+            self._unrecorded = f"{', '.join(names)}: metadata or gallery not written: {error}"
+
+    def _show(self, names: Sequence[str]) -> None:
+        """Write metadata and galleries of sets anew.
+
+        Raises:
+            RunHistoryError: the Dagster instance cannot be used.
+        """
         with Session(self._settings, console=self._console) as session:
             for name in names:
                 outcome = session.publish(name)
+                if outcome.history_error is not None:
+                    raise outcome.history_error
                 # The last check is red while a request is not complete: everything is written then.
                 written = outcome.success or CHECKED_LAST in (outcome.failed_step or "")
                 if not written and outcome.error:
@@ -192,8 +206,8 @@ def _remedies(left: Sequence[Leftover]) -> list[str]:
         )
     if LeftoverKind.PRICE in kinds:
         notes.append(
-            "price: what was charged counts; set WAN_PRICE_USD to what the account pays, so that"
-            " plans and budgets are right"
+            "price: what was charged counts, and the price where that is no amount; set"
+            " WAN_PRICE_USD to what the account pays, so that plans and budgets are right"
         )
     return notes
 

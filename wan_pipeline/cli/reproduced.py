@@ -85,7 +85,7 @@ class Reproduced:
         """What a script can tell from the command's end."""
         if self.outcome.interrupted:
             return ExitCode.INTERRUPTED
-        if self.stop is not None:
+        if self.stop is not None or self.outcome.unrecorded:
             return ExitCode.STOPPED
         if self.report is None or not self.outcome.success:
             return exit_code_of(self.outcome.error_class)

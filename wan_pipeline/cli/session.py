@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Self
 
 from wan_pipeline.cli.built import READING_STEPS, Built, Summary
 from wan_pipeline.cli.console import LiveProgress
-from wan_pipeline.cli.facts import StoredFacts
+from wan_pipeline.cli.facts import SetFacts, StoredFacts
 from wan_pipeline.cli.order import Hold, Order, Way
 from wan_pipeline.cli.reproduced import Reproduced
 from wan_pipeline.cli.screen import warn
@@ -17,8 +18,10 @@ from wan_pipeline.definitions import build_defs
 from wan_pipeline.defs.assets.drift import JOB as REPRODUCE
 from wan_pipeline.defs.dead_runs import fail_dead_runs
 from wan_pipeline.defs.launch import open_instance, run_job, told_by
-from wan_pipeline.generation.planning import PLAN_FILE, Plan
-from wan_pipeline.wan.errors import ConfigurationError
+from wan_pipeline.defs.progress import stop_of
+from wan_pipeline.generation.planning import PLAN_FILE, Plan, Standing
+from wan_pipeline.ledger.errors import LedgerError
+from wan_pipeline.wan.errors import ConfigurationError, StopReason
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -28,6 +31,7 @@ if TYPE_CHECKING:
 
     from wan_pipeline.dataset.reproduction.naming import Series
     from wan_pipeline.defs.launch import JobOutcome
+    from wan_pipeline.generation.progress import BatchReport, Tally
     from wan_pipeline.settings import DataLayout, Settings
 
 __all__ = ["Session"]
@@ -57,12 +61,15 @@ class Session:
 
         Raises:
             ConfigurationError: its file cannot be used.
+            RunHistoryError: the Dagster instance cannot be used.
         """
         outcome = run_job(
             build_defs(self._settings), self._instance, "plan_only", prompt_set=prompt_set
         )
         if outcome.interrupted:
             raise KeyboardInterrupt
+        if outcome.history_error is not None:
+            raise outcome.history_error
         if not outcome.success:
             raise ConfigurationError(f"{prompt_set}: {outcome.error}")
         return Plan.load(self.layout.tables(prompt_set) / PLAN_FILE)
@@ -84,7 +91,7 @@ class Session:
         return outcome, told_by(self._instance, outcome, "exports")
 
     def build_all(self, prompt_sets: Sequence[str], order: Order | None = None) -> Summary:
-        """Build one set after another; only an interrupt ends it for all of them.
+        """Build one set after another; an interrupt, or no history of runs, ends it for all.
 
         What stops one set may stop the others from buying, see `Hold`. They are gone through all
         the same, so that paid images are fetched while their URLs live, and the rest is counted.
@@ -93,15 +100,16 @@ class Session:
         hold: Hold | None = None
         for prompt_set in prompt_sets:
             built.append(self.build(prompt_set, order, spent_usd=spent, hold=hold))
+            if built[-1].outcome.interrupted or built[-1].outcome.unrecorded:
+                break
             if order.budget_usd is not None:
                 spent += self._committed_by(built[-1].outcome)
-            if built[-1].outcome.interrupted:
-                break
             hold = Hold.after(prompt_set, built[-1].own_stop, hold)
         left = prompt_sets[len(built) :]
         if left:
             warn(self._console, f"not started: {', '.join(left)}. Run again for these")
-        rest = {each: self._facts.of(each, order).standing for each in left}
+        last = built[-1].outcome if built else None
+        rest = {each: self._facts_of(each, order, last).standing for each in left}
         return Summary(built=built, not_started=rest, price_usd=self._price_usd)
 
     def build(
@@ -127,8 +135,11 @@ class Session:
                 outcome = self._bought(defs, prompt_set, order.config(spent_usd))
             else:
                 outcome = self._not_bought(defs, prompt_set, hold.way)
-        facts = self._facts.of(prompt_set, order)
         report, tally = progress.report, progress.tally
+        outcome = _with_own_stop(outcome, report)
+        if report is not None and report.stop is StopReason.BUDGET:
+            outcome = replace(outcome, error=f"{outcome.error} {order.told(spent_usd)}".rstrip())
+        facts = self._facts_of(prompt_set, order, outcome, tally)
         stop, left, left_cost = None, 0, ZERO
         if report is not None:
             stop, left, left_cost = report.stop, report.left, report.left_cost_usd
@@ -185,6 +196,7 @@ class Session:
             defs = build_defs(self._settings, resources={"progress": progress})
             outcome = run_job(defs, self._instance, REPRODUCE, ops={"drift": config})
         batch, tally = progress.report, progress.tally
+        outcome = _with_own_stop(outcome, batch)
         folder = series.folder(self.layout.reproductions)
         return Reproduced(
             outcome=outcome,
@@ -223,6 +235,30 @@ class Session:
         fetched = run_job(defs, self._instance, "recover", prompt_set=prompt_set)
         return fetched if planned.success or fetched.interrupted else planned
 
+    def _facts_of(
+        self, prompt_set: str, order: Order, ended: JobOutcome | None, tally: Tally | None = None
+    ) -> SetFacts:
+        """What is stored about a set; what was counted, where a run that failed left that unread.
+
+        Args:
+            prompt_set: the set.
+            order: what was asked for.
+            ended: the last run of the command.
+            tally: of the set's own batch, if it had one.
+        """
+        failed = ended is not None and not ended.success
+        try:
+            facts = self._facts.of(prompt_set, order)
+        except (LedgerError, OSError) as error:
+            if not failed:
+                raise
+            warn(self._console, f"{prompt_set}: what is stored cannot be read now: {error}")
+            facts = SetFacts()
+        # A folder that was moved away tells nothing, either.
+        if failed and tally is not None and not facts.standing.requests:
+            return SetFacts(standing=_counted(tally))
+        return facts
+
     @property
     def _price_usd(self) -> Decimal | None:
         return self._settings.account().price_usd
@@ -240,3 +276,22 @@ class Session:
 
     def _planned(self, prompt_set: str) -> bool:
         return (self.layout.tables(prompt_set) / PLAN_FILE).exists()
+
+
+def _with_own_stop(outcome: JobOutcome, report: BatchReport | None) -> JobOutcome:
+    """The batch's stop is told first where Dagster could not keep that it was raised."""
+    stop = stop_of(report) if report is not None and outcome.unrecorded else None
+    return outcome if stop is None else replace(outcome, error=f"{stop} Besides, {outcome.error}")
+
+
+def _counted(tally: Tally) -> Standing:
+    """How far a set is, by the counts of its batch."""
+    stored = tally.already_stored + tally.done
+    known = stored + tally.in_flight + tally.failed
+    return Standing(
+        stored=stored,
+        in_flight=tally.in_flight,
+        failed=tally.failed,
+        to_buy=max(tally.requests - known, 0),
+        images_stored=tally.images,
+    )

@@ -14,6 +14,7 @@ from wan_pipeline.cli.console import usd
 from wan_pipeline.cli.purchases import moment, short_ids
 from wan_pipeline.cli.screen import printable
 from wan_pipeline.generation.planning import standing_of
+from wan_pipeline.ledger.pace import US
 from wan_pipeline.ledger.review import unknowns
 from wan_pipeline.ledger.snapshot import snapshot
 from wan_pipeline.ledger.states import PurchaseState
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 
 __all__ = ["damaged_plan", "read_status", "status_tables"]
 
+CREATES = "creates"  # the limit's name in the ledger
 SOON = timedelta(hours=2)  # a deadline nearer than this is shown in colour
 ZERO = Decimal(0)
 SHOWN_PROMPT = 60
@@ -68,6 +70,7 @@ def read_status(settings: Settings, sets: Collection[str] | None) -> dict[str, A
         "reserved_usd": ZERO,
         "caps": [],
         "oldest_deadline": None,
+        "creates_paused_until": None,
         "unknown": [],
         "sets": {},
         "damaged": [],
@@ -120,6 +123,9 @@ def _money_table(status: dict[str, Any]) -> Table:
             money.add_row(state, str(count))
     money.add_row("spent", usd(status["spent_usd"]))
     money.add_row("reserved", usd(status["reserved_usd"]))
+    if status["creates_paused_until"] is not None:
+        until = f"{status['creates_paused_until']:%H:%M:%S} UTC, for every run of the account"
+        money.add_row("creates paused until", until, style="yellow")
     deadline: datetime | None = status["oldest_deadline"]
     if deadline is None:
         money.add_row("oldest deadline", "none")
@@ -187,6 +193,7 @@ def _ledger_facts(ledger: Ledger) -> dict[str, Any]:
         "oldest_deadline": min(
             (each.deadline_at for each in unfinished if each.deadline_at is not None), default=None
         ),
+        "creates_paused_until": _paused_until(ledger),
         "unknown": [
             {
                 "request_id": each.request_id,
@@ -200,6 +207,12 @@ def _ledger_facts(ledger: Ledger) -> dict[str, Any]:
             for each in doubtful
         ],
     }
+
+
+def _paused_until(ledger: Ledger) -> datetime | None:
+    """When creates of the account may go again, by the database's clock; None when they may now."""
+    until = datetime.fromtimestamp(ledger.paused_until_us(CREATES) / US, UTC)
+    return until if until > datetime.now(UTC) else None
 
 
 def _caps(ledger: Ledger, caps: Caps, sets: Collection[str]) -> list[dict[str, Any]]:

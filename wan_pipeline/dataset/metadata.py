@@ -88,7 +88,12 @@ METADATA = pa.schema(
         ),
         known("cost_usd", COST, "the image's exact share of its task's cost"),
         optional("discount", pa.string(), "as the provider reported it"),
-        optional("cost_source", pa.string(), "reported (by the provider) or price_table"),
+        optional(
+            "cost_source",
+            pa.string(),
+            "reported (by the provider), price_table, or unreadable (reported, and no amount: the"
+            " price counts)",
+        ),
         known("bought_by_set", pa.string(), "prompt set whose run bought it"),
         known("run_id", pa.string(), "Dagster run that bought it"),
         known("code_version", pa.string(), "version of wan_pipeline that bought it"),

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from dagster import DagsterRunStatus, RunsFilter
 
+from wan_pipeline.defs.recording import recorded
 from wan_pipeline.processes import process_alive, process_start, this_machine
 
 if TYPE_CHECKING:
@@ -56,15 +57,20 @@ def fail_dead_runs(instance: dg.DagsterInstance) -> list[str]:
 
     Runs of other machines are left alone, and so are those of this one from before it was started
     anew: pids mean nothing there, and Dagster's run monitoring ends them.
+
+    Raises:
+        RunHistoryError: the instance cannot be read or written.
     """
-    runs = instance.get_runs(RunsFilter(statuses=UNFINISHED, tags={MACHINE_TAG: this_machine()}))
-    dead = [run for run in runs if run.tags.get(RUN_TAG) == run.run_id and not _alive(run)]
-    for run in dead:
-        instance.report_run_failed(
-            run,
-            "The process of this run is gone. What it paid for is in the ledger; the next run goes"
-            " on with it.",
-        )
+    only = RunsFilter(statuses=UNFINISHED, tags={MACHINE_TAG: this_machine()})
+    with recorded(instance.root_directory):
+        runs = instance.get_runs(only)
+        dead = [run for run in runs if run.tags.get(RUN_TAG) == run.run_id and not _alive(run)]
+        for run in dead:
+            instance.report_run_failed(
+                run,
+                "The process of this run is gone. What it paid for is in the ledger; the next run"
+                " goes on with it.",
+            )
     return [run.run_id for run in dead]
 
 

@@ -111,20 +111,31 @@ def ledger_agrees_with_files(wan: WanResource) -> dg.AssetCheckResult:
 
 @dg.asset_check(asset="spend")
 def reported_cost_is_the_price(wan: WanResource) -> dg.AssetCheckResult:
-    """What the provider reports is the price of the images received; what it reports is stored."""
+    """What the provider reports is the price of the images received; what it reports is stored.
+
+    What it reports and is no amount is listed as it was told; the price counts there.
+    """
     with wan.ledger() as ledger, snapshot(ledger) as view:
         found = price_differences(view)
-    surplus = sum((each.cost_usd - each.expected_usd for each in found), ZERO)
+    surplus = sum((each.surplus_usd for each in found), ZERO)
+    unreadable = sum(bool(each.told) for each in found)
     return dg.AssetCheckResult(
         passed=not found,
         severity=WARN,
         description=f"reported costs that are not the price of their images: {len(found)}, by"
         f" {surplus:+f} USD together. The reported cost counts; where the price has changed, set"
         " WAN_PRICE_USD"
+        + (
+            f". Of these cannot be read: {unreadable}. The price counts there; compare it with the"
+            " provider's bill"
+            if unreadable
+            else ""
+        )
         if found
         else "every reported cost is the price of its images",
         metadata={
             "differences": len(found),
+            "unreadable": unreadable,
             "surplus_usd": ui.money(surplus),
             "purchases": ui.table_rows(
                 [
@@ -132,7 +143,7 @@ def reported_cost_is_the_price(wan: WanResource) -> dg.AssetCheckResult:
                         "request_id": each.request_id,
                         "set": each.prompt_set,
                         "images": each.images,
-                        "reported_usd": f"{each.cost_usd:f}",
+                        "reported_usd": each.told or f"{each.cost_usd:f}",
                         "expected_usd": f"{each.expected_usd:f}",
                         "task_id": each.task_id or "",
                     }

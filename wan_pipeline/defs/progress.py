@@ -6,8 +6,10 @@ import time
 from collections.abc import Callable
 
 from wan_pipeline.generation.progress import BatchReport, Progress, Tally
+from wan_pipeline.generation.told import rest_told
+from wan_pipeline.wan.errors import AccountStopError
 
-__all__ = ["ProgressSink", "in_log"]
+__all__ = ["ProgressSink", "in_log", "stop_of"]
 
 LOG_EVERY_S = 5.0  # one line is a synchronous write to Dagster's event log
 
@@ -64,3 +66,11 @@ class _InLog:
 def in_log(say: Callable[[str], None]) -> Progress:
     """Progress as a line of the run's log every few seconds; pauses and repaired files at once."""
     return _InLog(say)
+
+
+def stop_of(report: BatchReport) -> AccountStopError | None:
+    """Why a batch ended early, with what is left and what to do; None when it did not."""
+    if report.stop is None:
+        return None
+    left = rest_told(report.left, report.left_cost_usd)
+    return AccountStopError(report.stop, f"{report.stop_detail.rstrip(' .')}. {left}")

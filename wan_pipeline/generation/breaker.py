@@ -25,6 +25,7 @@ __all__ = ["Breaker"]
 REASONS = 3  # told of a streak of refusals
 NAMED = 3  # requests told for each
 PUT_BACK = "None was accepted before, so they count as not bought yet"
+TOLD_FROM_S = 5.0  # of a pause for the rate limit; shorter ones are ordinary
 ID_DIGITS = 12  # of a request id, enough for `wan ledger show`
 
 
@@ -59,6 +60,7 @@ class Breaker:
         self._put_back = 0  # of them
         self._is_understood = False  # a create of this batch was accepted
         self._throttled_since: float | None = None
+        self._told_until = float("-inf")  # the end of the last pause that was told
         self._finished: deque[str | None] = deque(maxlen=terms.finished_watched)  # as told
         self._finished_since = 0  # the same for tasks
         self._for_nothing: list[str] | None = []  # as told; None once an image was stored
@@ -92,7 +94,7 @@ class Breaker:
                 StopReason.THROTTLED,
                 f"no create was accepted for {self._terms.throttle_patience_s:g} s",
             )
-        await self._pause(retry_after_s)
+        self._tell(await self._pause(retry_after_s), asked=retry_after_s is not None)
 
     async def unreached(self, reason: str) -> None:
         """No connection: everyone pauses; the end after some in a row."""
@@ -189,8 +191,21 @@ class Breaker:
         self._finished_since = self._circuit.trips + 1
         await self._circuit.open(StopReason.FAILURES, detail)
 
-    async def _pause(self, retry_after_s: float | None) -> None:
-        await self._pacer.pause(
+    def _tell(self, pause_s: float, *, asked: bool) -> None:
+        """A pause that is worth a word, once when it begins: its other refusals say nothing new."""
+        ends_at = self._clock.monotonic() + pause_s
+        if pause_s < TOLD_FROM_S or ends_at < self._told_until + TOLD_FROM_S:
+            return
+        self._told_until = ends_at
+        why = ", as it asks" if asked else ""
+        self._tally.paused(
+            f"creates pause for {pause_s:.0f} s{why}: the provider says that the account is over"
+            " its rate limit (429)"
+        )
+
+    async def _pause(self, retry_after_s: float | None) -> float:
+        """Hold everyone back; for how many seconds."""
+        return await self._pacer.pause(
             retry_after_s,
             first_s=self._terms.pause_first_s,
             longest_s=self._terms.pause_longest_s,

@@ -220,7 +220,7 @@ class Collector:
             self._tally.cost_usd += cost
 
     async def _succeeded(self, submitted: Submitted, answer: TaskAnswer) -> None:
-        cost, source = self._cost(answer, submitted.price_usd)
+        cost, source, told = self._cost(answer, submitted.price_usd)
         await self._ports.ledger.succeeded(
             submitted.key,
             self._ports.owner,
@@ -229,6 +229,7 @@ class Collector:
             + timedelta(seconds=self._terms.result_lifetime_s),
             cost_usd=cost,
             cost_source=source,
+            cost_told=told,
             discount=answer.discount,
             # By the provider's clock, which may be behind ours: no task is done before it began.
             completed_at=max(
@@ -243,11 +244,16 @@ class Collector:
         if len(answer.images) < submitted.n:
             self._tally.problems["fewer images than asked for"] += 1
 
-    def _cost(self, answer: TaskAnswer, price_usd: Decimal) -> tuple[Decimal, str]:
-        """The reported cost, else the intent's price for each image received."""
+    def _cost(self, answer: TaskAnswer, price_usd: Decimal) -> tuple[Decimal, str, str]:
+        """The reported cost, else the intent's price for each image received.
+
+        Returns:
+            USD, their source, and what was reported where that is no amount.
+        """
         if answer.cost_usd is not None:
-            return answer.cost_usd, "reported"
-        return price_usd * len(answer.images), "price_table"
+            return answer.cost_usd, "reported", ""
+        source = "unreadable" if answer.cost_told else "price_table"
+        return price_usd * len(answer.images), source, answer.cost_told
 
 
 def _no_image(answer: TaskAnswer) -> ApiError:

@@ -33,6 +33,9 @@ class Course:
     tally: Tally = field(default_factory=Tally)
     stop: Stop = field(default_factory=Stop)
 
+    def __post_init__(self) -> None:
+        self.tally.tell = self.told
+
     def told(self) -> None:
         """Tell how far it is."""
         self.progress.update(self.tally)

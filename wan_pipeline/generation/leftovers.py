@@ -34,7 +34,7 @@ class LeftoverKind(StrEnum):
         UNKNOWN: a task may exist; its price is set aside.
         EXPIRED: a task existed and its result died before anybody fetched it.
         LOST: an image was paid for and can no longer arrive.
-        PRICE: the provider reported another cost than price times images.
+        PRICE: the provider reported another cost than price times images, or no amount.
     """
 
     UNKNOWN = "unknown"
@@ -183,6 +183,8 @@ def _prices(view: Snapshot) -> Iterator[Leftover]:
             task_id=each.task_id,
             since=each.since,
             images=each.images,
-            usd=each.cost_usd - each.expected_usd,
-            reason=f"charged {each.cost_usd:f} USD, its images are priced {each.expected_usd:f}",
+            usd=each.surplus_usd,
+            reason=f"its cost was reported as {each.told}, which is no amount: the price counts"
+            if each.told
+            else f"charged {each.cost_usd:f} USD, its images are priced {each.expected_usd:f}",
         )

@@ -8,6 +8,8 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from wan_pipeline.wan.errors import StopReason
 
 __all__ = ["BatchReport", "Progress", "SilentProgress", "Tally"]
@@ -30,11 +32,13 @@ class Tally:
         images: images stored by this batch.
         cost_usd: reported cost of what this batch bought.
         throttled: creates that were refused for their rate (429).
-        pauses: a sentence for each time that the breaker held creates back.
+        pauses: a sentence for each time that the breaker held creates back, or that the rate limit
+            did for more than some seconds.
         repairs: a sentence for each damaged file of the store that was replaced by the bytes that
             its name stands for, since they came again.
         problems: what happened to requests and images, and how often.
         latencies_s: of this batch's tasks, create to their end.
+        tell: shows the counts at once; for what begins while nothing else may change for minutes.
     """
 
     requests: int = 0
@@ -51,6 +55,13 @@ class Tally:
     repairs: list[str] = field(default_factory=list)
     problems: Counter[str] = field(default_factory=Counter)
     latencies_s: list[float] = field(default_factory=list)
+    tell: Callable[[], None] | None = field(default=None, repr=False, compare=False)
+
+    def paused(self, sentence: str) -> None:
+        """Note that creates are held back, and tell it."""
+        self.pauses.append(sentence)
+        if self.tell is not None:
+            self.tell()
 
 
 class Progress(Protocol):

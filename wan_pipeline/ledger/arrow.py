@@ -53,7 +53,7 @@ PURCHASES: Any = pa.schema(
         _known("price_usd", USD, "per image, at the time of the intent"),
         _known("reserved_usd", USD, "set aside until the cost is known"),
         _optional("cost_usd", USD, "what it cost; empty until that is known"),
-        _optional("cost_source", pa.string(), "reported, price_table, or written_off"),
+        _optional("cost_source", pa.string(), "reported, price_table, unreadable, or written_off"),
         _optional("discount", pa.string(), "as the provider reported it"),
         _optional("task_id", pa.string(), "the provider's task"),
         _known("created_at", TIME, "when the intent was written; caps count it on this day"),

@@ -36,6 +36,7 @@ __all__ = [
 
 ZERO = Decimal(0)
 CHUNK = 10_000
+UNREADABLE = "unreadable"
 WIDEST_FIRST = ("total", "day", "run", "prompt_set")
 _PURCHASES = schema.purchases.c
 _IMAGES = schema.images.c
@@ -72,7 +73,7 @@ class OpenPurchase:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PriceDifference:
-    """A reported cost that is not the price of the images received.
+    """A reported cost that is not the price of the images received, or that cannot be read.
 
     Attributes:
         request_id: the request.
@@ -81,8 +82,9 @@ class PriceDifference:
         task_id: the provider's task.
         since: when its intent was written.
         images: images received.
-        cost_usd: as reported; this is what counts.
+        cost_usd: what counts: as reported, or the price where that cannot be read.
         expected_usd: price at the time of the intent, times `images`.
+        told: what was reported, where it cannot be read; else empty.
     """
 
     request_id: str
@@ -93,6 +95,12 @@ class PriceDifference:
     images: int
     cost_usd: Decimal
     expected_usd: Decimal
+    told: str = ""
+
+    @property
+    def surplus_usd(self) -> Decimal:
+        """What is counted beyond the price; negative when less is."""
+        return ZERO if self.told else self.cost_usd - self.expected_usd
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,7 +139,10 @@ def unfinished(view: Snapshot) -> list[OpenPurchase]:
 
 
 def price_differences(view: Snapshot) -> list[PriceDifference]:
-    """Purchases whose reported cost is not price times images received, in the order of intent."""
+    """Purchases whose reported cost is not price times images received, in the order of intent.
+
+    Those whose reported cost cannot be read are among them, with what was reported.
+    """
     received = _images_received(view)
     images = sa.func.coalesce(received.c.images, 0)
     rows = view.connection.execute(
@@ -144,6 +155,7 @@ def price_differences(view: Snapshot) -> list[PriceDifference]:
             _PURCHASES.cost_usd,
             _PURCHASES.price_usd,
             images.label("images"),
+            sa.case((_PURCHASES.cost_source == UNREADABLE, _last_detail())).label("detail"),
         )
         .outerjoin_from(
             schema.purchases,
@@ -153,8 +165,11 @@ def price_differences(view: Snapshot) -> list[PriceDifference]:
         )
         .where(
             _PURCHASES.profile == view.profile,
-            _PURCHASES.cost_source == "reported",
-            _PURCHASES.cost_usd != _PURCHASES.price_usd * images,
+            (_PURCHASES.cost_source == UNREADABLE)
+            | (
+                (_PURCHASES.cost_source == "reported")
+                & (_PURCHASES.cost_usd != _PURCHASES.price_usd * images)
+            ),
         )
         .order_by(_PURCHASES.created_at, _PURCHASES.request_id, _PURCHASES.attempt)
     )
@@ -168,6 +183,7 @@ def price_differences(view: Snapshot) -> list[PriceDifference]:
             images=row.images,
             cost_usd=row.cost_usd,
             expected_usd=row.price_usd * row.images,
+            told=(row.detail or "").partition(schema.UNREADABLE_COST)[2],
         )
         for row in rows
     ]
@@ -209,6 +225,24 @@ def cap_uses(view: Snapshot, caps: Caps, *, now: datetime) -> list[CapUse]:
             for of, (spent, reserved) in sums.items()
         ]
     return sorted(found, key=lambda use: (WIDEST_FIRST.index(use.cap), use.left_usd, use.of))
+
+
+def _last_detail() -> sa.ScalarSelect[str | None]:
+    """What the history says of a purchase's task being done."""
+    events = schema.events.c
+    return (
+        sa.select(events.detail)
+        .where(
+            events.profile == _PURCHASES.profile,
+            events.request_id == _PURCHASES.request_id,
+            events.attempt == _PURCHASES.attempt,
+            events.to_state == PurchaseState.SUCCEEDED.value,
+            events.detail.contains(schema.UNREADABLE_COST, autoescape=True),
+        )
+        .order_by(events.seq.desc())
+        .limit(1)
+        .scalar_subquery()
+    )
 
 
 def _images_received(view: Snapshot) -> sa.Subquery:

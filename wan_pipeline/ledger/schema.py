@@ -25,6 +25,8 @@ __all__ = [
 ]
 
 SCHEMA_VERSION = 3
+# In an event's detail, before what a provider reported as a cost.
+UNREADABLE_COST = " by the price; what was reported cannot be read: "
 metadata = sa.MetaData()
 
 info = sa.Table(

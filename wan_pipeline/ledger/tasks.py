@@ -120,6 +120,7 @@ def finish_task(
     links: Sequence[tuple[str, str]],
     url_expires_at: datetime,
     now: datetime,
+    cost_told: str = "",
     **values: Any,
 ) -> None:
     """The task is done: its cost, and one expected image per (url, job id).
@@ -131,6 +132,7 @@ def finish_task(
         links: of the images; without any the purchase is `stored`, since nothing can arrive.
         url_expires_at: when the URLs die.
         now: the time.
+        cost_told: what was reported as the cost, where that cannot be read.
         values: other columns of `purchases`, such as the cost.
 
     Raises:
@@ -138,6 +140,8 @@ def finish_task(
     """
     to = partial(move, tx, key, owner_id=owner.owner_id, now=now)
     told = f"{len(links)} images, {values.get('cost_usd')} USD"
+    if cost_told:
+        told += f"{schema.UNREADABLE_COST}{cost_told}"
     to(PurchaseState.SUCCEEDED, detail=told, reserved_usd=ZERO, **values)
     if not links:
         to(PurchaseState.STORED)

@@ -84,7 +84,7 @@ class GalleryRow:
         actual_prompt: the rewritten prompt.
         task_id: the provider's task.
         run_id: run that bought it.
-        cost_source: ``reported`` or ``price_table``.
+        cost_source: ``reported``, ``price_table`` or ``unreadable``.
         latency_s: seconds from submission to completion.
         format: png, webp or jpeg.
         bytes: length of the file.

@@ -85,6 +85,7 @@ class TaskAnswer:
         foreign_items: types of results that are no images (``video``); a typed failure.
         error: set when the task failed.
         cost_usd: total cost of the task where reported, else None.
+        cost_told: what was reported as its cost and is no amount, in one bounded line; else empty.
         discount: as received; the sources disagree on its meaning.
         created_at: the provider's clock, where given.
         completed_at: the provider's clock, where given.
@@ -101,6 +102,7 @@ class TaskAnswer:
     foreign_items: tuple[str, ...] = ()
     error: ApiError | None = None
     cost_usd: Decimal | None = None
+    cost_told: str = ""
     discount: str | None = None
     created_at: datetime | None = None
     completed_at: datetime | None = None

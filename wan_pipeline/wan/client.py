@@ -7,7 +7,6 @@ told as a value. Polls are retried within bounds.
 from __future__ import annotations
 
 import asyncio
-import re
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Self
@@ -26,9 +25,11 @@ from wan_pipeline.wan.errors import ConfigurationError, PollError
 from wan_pipeline.wan.failures import UnreadableAnswerError, failure_told
 from wan_pipeline.wan.guard import is_loopback_url, usable_proxies
 from wan_pipeline.wan.retry import RetryPolicy, TransientError, read_retry_after
+from wan_pipeline.wan.spellings import every_spelling
 from wan_pipeline.wan.tls import is_plain, tls_context
 
 if TYPE_CHECKING:
+    import re
     from collections.abc import Awaitable, Callable
     from types import TracebackType
 
@@ -106,7 +107,7 @@ class WanClient:
                 "the API key is empty or has characters that no header can carry (spaces, line"
                 " breaks, letters beyond ASCII): set the profile's key variable to the key alone"
             )
-        self._key = _every_spelling(self.api_key)
+        self._key = every_spelling(self.api_key)
 
     async def __aenter__(self) -> Self:
         self._stack = AsyncExitStack()
@@ -231,12 +232,3 @@ async def _read(response: httpx.Response) -> bytes:
         if len(body) > MAX_BODY_BYTES:
             raise UnreadableAnswerError(f"it is longer than {MAX_BODY_BYTES} bytes")
     return bytes(body)
-
-
-def _every_spelling(key: str) -> re.Pattern[bytes]:
-    """Matches the key as it is, URL-quoted, JSON-escaped, and any mixture of these."""
-    spellings: list[str] = []
-    for character in key:
-        itself, code = re.escape(character), f"{ord(character):02x}"
-        spellings.append(rf"(?:\\?{itself}|(?i:%{code}|\\u00{code}))")
-    return re.compile("".join(spellings).encode())

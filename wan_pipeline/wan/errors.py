@@ -12,6 +12,7 @@ Exceptions end a batch or an exchange; what happens to one create is a value, no
     |       +-- UrlExpiredError the host answers that the URL is gone
     |       +-- ForbiddenUrlError  the URL leads where we do not go; not fetched
     +-- AccountStopError        key, credit or model: no request of the batch can succeed
+    +-- RunHistoryError         Dagster cannot keep the history of runs: a full disk, a moved folder
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ __all__ = [
     "ExchangeError",
     "ForbiddenUrlError",
     "PollError",
+    "RunHistoryError",
     "StopReason",
     "UrlExpiredError",
     "WanError",
@@ -79,7 +81,7 @@ _REMEDIES = {
     StopReason.FAILURES: "read the reasons in the table of incomplete requests; run again to go on"
     " with the rest, with `--retry failed` to buy what failed anew. Images that did not arrive are"
     " tried for by each run; where they lie elsewhere than the provider says, ask it first",
-    StopReason.BUDGET: "nothing in flight was dropped; raise the cap that is named, then run again",
+    StopReason.BUDGET: "raise the cap that is named, then run again; what was in flight is kept",
     StopReason.DISK: "free space on the data folder's disk, or bring the ledger's server back, then"
     " run again; what was paid for is fetched then",
 }
@@ -126,3 +128,20 @@ class AccountStopError(WanError):
         super().__init__(f"stopped by {words}: {told}. What to do: {reason.remedy}.")
         self.reason = reason
         self.detail = detail
+
+
+class RunHistoryError(WanError):
+    """The Dagster instance cannot be read or written, so a run cannot be recorded.
+
+    Args:
+        home: folder of the instance.
+        reason: the database's or the system's own words.
+    """
+
+    def __init__(self, home: str, reason: str) -> None:
+        super().__init__(
+            f"the history of runs in {home} cannot be kept: {reason.rstrip(' .')}. What was bought"
+            " is in the ledger, or in a rescue file beside it, and is not bought again. What to"
+            " do: make room on that folder's disk, put the folder back if it was moved, or bring"
+            " the history's database server back; then run again."
+        )

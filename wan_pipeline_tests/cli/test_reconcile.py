@@ -16,10 +16,12 @@ import sqlalchemy as sa
 
 from wan_pipeline.emulator.plan import Fault, FaultKind
 from wan_pipeline.ledger import schema
+from wan_pipeline.ledger.schema import UNREADABLE_COST
 from wan_pipeline.wan.dialects.listing import LISTERS, ListedTask
 from wan_pipeline_tests.cli.conftest import buy, last_line, workbench
 from wan_pipeline_tests.emulator_fixture import FAST
 from wan_pipeline_tests.generation.batch_fixture import make_request
+from wan_pipeline_tests.ledger.entries import Book, event_row, purchase_row
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
 
 MADE = make_request("made in doubt").request_id
 NEVER = make_request("never made").request_id
+ODD = "0dd0" * 16
 SAME_AS_SET = "prompt,seed,prompt_extend\na kite,7,false\n"
 
 
@@ -241,6 +244,23 @@ def test_a_file_whose_url_is_dead_is_lost_with_its_cost(
     assert (repeated.exit_code, last_line(repeated.stdout)) == (0, (0, 0, 0, Decimal(0)))
     assert folder.wan("reconcile").exit_code == 0
     assert provider.bill()["usd"] == "0.06"
+
+
+def test_a_cost_that_cannot_be_read_is_told(folder: Folder) -> None:
+    """The price counts, so that nothing is left but to look at the provider's bill."""
+    path = folder.path / "emulator/ledger.sqlite"
+    path.parent.mkdir()
+    with Book(path) as book:
+        book.add(
+            [purchase_row(ODD, cost_source="unreadable")],
+            events=[event_row(ODD, to_state="succeeded", detail=f"{UNREADABLE_COST}0,50")],
+        )
+    done = folder.wan("reconcile", COLUMNS="300")
+    assert done.exit_code == 0, done.output
+    assert "its cost was reported as 0,50, which is no amount: the price counts" in done.output
+    assert counts(done.stdout)["price_usd"] == 0
+    shown = folder.wan("ledger", "show", ODD, COLUMNS="300")
+    assert "what was reported cannot be read: 0,50" in shown.output
 
 
 def test_what_expired_and_what_cost_more_is_told(folder: Folder, provider: RunningEmulator) -> None:

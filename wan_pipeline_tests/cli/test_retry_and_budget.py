@@ -101,7 +101,7 @@ def test_a_cap_stops_the_run_and_a_higher_one_lets_it_go_on(
         "0.09 USD of it are paid or reserved",
         "3 requests are left, which would cost 0.09 USD",
         "Raise WAN_BUDGET_TOTAL_USD",
-        "nothing in flight was dropped",
+        "What to do: raise the cap that is named, then run again; what was in flight is kept",
     ):
         assert words in stopped.output
     status = json.loads(folder.wan("status", "--json", WAN_BUDGET_TOTAL_USD="0.10").stdout)
@@ -126,8 +126,10 @@ def test_one_budget_holds_over_all_sets_of_the_command(
     """Each set is a run of its own in Dagster; the person typed one amount."""
     for name in "abc":
         folder.write(f"{name}.csv", f"prompt\nof {name}\n")
-    done = folder.wan("run", "--budget", "0.06")
+    done = folder.wan("run", "--budget", "0.06", COLUMNS=WIDE)
     assert done.exit_code == 4, done.output
+    left = "0.00 USD is what earlier sets of this command left of its --budget 0.06, 0.06 USD"
+    assert done.output.count(left) == 1
     assert last_line(done.stdout) == (2, 2, 1, Decimal("0.06"))
     assert provider.bill()["usd"] == "0.06"
 

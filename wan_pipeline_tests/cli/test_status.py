@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import json
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
 
 from wan_pipeline.emulator.plan import Fault, FaultKind
-from wan_pipeline_tests.cli.conftest import workbench
+from wan_pipeline.ledger.pace import Pause, pause
+from wan_pipeline_tests.cli.conftest import buy, workbench
 from wan_pipeline_tests.emulator_fixture import FAST
 from wan_pipeline_tests.generation.batch_fixture import make_request
 
@@ -49,6 +51,23 @@ def test_status_after_a_run_with_an_unknown(folder: Folder, provider: RunningEmu
     another = folder.wan("status", "another")
     assert another.exit_code == 2, another.output
     assert "no prompt set another" in another.output
+
+
+def test_status_tells_until_when_creates_are_paused(folder: Folder) -> None:
+    """A pause holds for every run of the account; one that is over is not told."""
+    buy(folder, make_request("kite"))
+    assert json.loads(folder.wan("status", "--json").stdout)["creates_paused_until"] is None
+    with workbench(folder).ledger() as ledger:
+        now = datetime.now(UTC)
+        asked = Pause(retry_after_s=600.0, first_s=1.0, longest_s=60.0)
+        pausing = partial(pause, profile="emulator", limit="creates", asked=asked, now=now)
+        ledger.apply_now(pausing)
+    until = datetime.fromisoformat(
+        json.loads(folder.wan("status", "--json").stdout)["creates_paused_until"]
+    )
+    assert timedelta(seconds=590) < until - now < timedelta(seconds=610)
+    shown = folder.wan("status", COLUMNS="200").stdout
+    assert f"{until:%H:%M:%S} UTC, for every run of the account" in shown
 
 
 def test_status_tells_what_is_left_of_every_cap(doubtful: Folder) -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from wan_pipeline.generation.outcomes import Submitted
 from wan_pipeline.generation.submit import NotBought
+from wan_pipeline.wan.answers import CreateThrottled
 from wan_pipeline.wan.errors import StopReason
 from wan_pipeline_tests.generation.breaker_fixture import DOUBT, WATCHED, finish, tripped
 from wan_pipeline_tests.generation.counter import Counter, accepted
@@ -30,6 +31,40 @@ async def test_three_doubts_in_a_row_pause_everybody_and_are_told(
     assert "3 creates in a row without a known outcome: no answer within 60 s" in told
     (moment,) = await scene.granted(scene.pacer(), each=1)
     assert moment >= began + 30
+
+
+async def test_pause_for_the_rate_limit_is_told_once_when_it_begins(
+    scene: Scene, tmp_path: Path
+) -> None:
+    """With its length and at once: nothing else may happen for minutes."""
+    counter = Counter(scene, tmp_path)
+    shown: list[list[str]] = []
+    counter.tally.tell = lambda: shown.append(list(counter.tally.pauses))
+    await counter.ask(3)
+    for number in range(3):
+        await counter.answer(number, CreateThrottled(retry_after_s=120.0), then_wait=False)
+    (told,) = counter.tally.pauses
+    assert "creates pause for 120 s, as it asks" in told
+    assert "429" in told
+    assert shown == [[told]]
+    await counter.scene.clock.run_out()
+    await counter.answer(3, CreateThrottled(retry_after_s=90.0), then_wait=False)
+    assert [pause[:24] for pause in counter.tally.pauses] == [
+        "creates pause for 120 s,",
+        "creates pause for 90 s, ",
+    ]
+
+
+async def test_short_pause_for_the_rate_limit_is_ordinary(scene: Scene, tmp_path: Path) -> None:
+    """Until doubling makes it long."""
+    counter = Counter(scene, tmp_path, terms={"pause_first_s": 2.0, "pause_longest_s": 60.0})
+    await counter.ask(1)
+    for number in range(2):
+        await counter.answer(number, CreateThrottled(retry_after_s=None))
+        assert counter.tally.pauses == []
+    await counter.answer(2, CreateThrottled(retry_after_s=None), then_wait=False)
+    (told,) = counter.tally.pauses
+    assert "creates pause for 8 s: the provider says" in told
 
 
 async def test_doubtful_again_stops_the_batch(scene: Scene, tmp_path: Path) -> None:

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from wan_pipeline.emulator.plan import EmulatorPlan, Fault, FaultKind, ReplyStyle
+from wan_pipeline.ledger.review import price_differences
+from wan_pipeline.ledger.snapshot import snapshot
 from wan_pipeline.wan.errors import StopReason
 from wan_pipeline.wan.profiles import RequestForm
 from wan_pipeline.wan.retry import RetryPolicy
@@ -149,6 +151,35 @@ async def test_rows_that_are_refused_one_after_another_are_told_by_reason(
     first, sixth = (requests[number].request_id[:12] for number in (0, 5))
     assert f"5 with InvalidParameter: size is wrong (requests {first}" in report.stop_detail
     assert f"2 with InvalidParameter: seed is wrong (requests {sixth}" in report.stop_detail
+
+
+@pytest.mark.parametrize(
+    ("cost", "usd", "source", "told"),
+    [
+        ("$0.50", "0.5", "reported", ""),
+        ("0,50", "0.03", "unreadable", "0,50"),
+        (-1, "0.03", "unreadable", "-1"),
+        (99_999, "0.03", "unreadable", "99999"),
+        (None, "0.03", "price_table", ""),
+    ],
+)
+async def test_cost_that_cannot_be_read_counts_as_the_price_and_is_kept(
+    cost: Any, usd: str, source: str, told: str, emulator: RunningEmulator, tmp_path: Path
+) -> None:
+    """The budget must not trust nonsense, and a person must see it."""
+    painted = Workbench(folder=tmp_path / "painted", base_url=emulator.base_url)
+    await painted.buy(make_requests(1))
+    url = next(iter(painted.books().images.values()))[0].url
+    final = {"output": [{"content": [{"type": "image", "url": url}]}], "usage": {"cost": cost}}
+    async with scripted(Provider(final, "t1")) as server:
+        bench = Workbench(folder=tmp_path / "odd", base_url=server.url)
+        report = await bench.buy(make_requests(1))
+    assert report.tally.cost_usd == bench.books().spent == Decimal(usd)
+    (purchase,) = bench.books().purchases.values()
+    assert purchase.cost_source == source
+    with bench.ledger() as ledger, snapshot(ledger) as view:
+        found = {each.told: each.cost_usd for each in price_differences(view)}
+    assert found == ({} if cost is None else {told: Decimal(usd)})
 
 
 @pytest.mark.parametrize("kind", ["image/png", "png", "", "photo"])

@@ -16,8 +16,9 @@ from wan_pipeline.ledger.review import (
     unfinished,
     unknowns,
 )
+from wan_pipeline.ledger.schema import UNREADABLE_COST
 from wan_pipeline.ledger.snapshot import snapshot
-from wan_pipeline_tests.ledger.entries import MORNING, Book, image_row, purchase_row
+from wan_pipeline_tests.ledger.entries import MORNING, Book, event_row, image_row, purchase_row
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -114,6 +115,26 @@ def test_a_reported_cost_is_held_against_the_images_received(book: Book) -> None
         ("billed", 0, 3 * CENT, 0),
         ("twice", 0, 3 * CENT, 0),
     ]
+
+
+def test_cost_that_cannot_be_read_is_told_as_it_was_reported(book: Book) -> None:
+    """Among the differences, by nothing: the price is what counts."""
+    book.add(
+        [
+            purchase_row("odd", cost_usd=3 * CENT, cost_source="unreadable"),
+            purchase_row("right", created_at=MORNING + HOUR),
+        ],
+        [image_row("odd"), image_row("right")],
+        [
+            event_row("odd", detail="task-1", to_state="submitted"),
+            event_row("odd", detail=f"1 images{UNREADABLE_COST}0,03", to_state="succeeded"),
+            event_row("odd", detail="its file came again", to_state="succeeded"),
+        ],
+    )
+    with snapshot(book.reader) as view:
+        (odd,) = price_differences(view)
+    assert (odd.request_id, odd.told, odd.surplus_usd) == ("odd", "0,03", 0)
+    assert (odd.cost_usd, odd.expected_usd) == (3 * CENT, 3 * CENT)
 
 
 def test_stored_files_are_told_with_their_length(book: Book) -> None:

@@ -15,7 +15,9 @@ import sqlalchemy as sa
 from wan_pipeline.emulator.plan import EmulatorPlan, Fault, FaultKind
 from wan_pipeline.ledger import schema
 from wan_pipeline.ledger.database import open_database
+from wan_pipeline.ledger.schema import UNREADABLE_COST
 from wan_pipeline_tests.emulator_fixture import RunningEmulator
+from wan_pipeline_tests.ledger.entries import Book, event_row, purchase_row
 from wan_pipeline_tests.pipeline.site import Site, settings_for
 
 if TYPE_CHECKING:
@@ -168,6 +170,21 @@ def test_unknowns_and_surprising_costs_warn_and_do_not_stop(troubled: Site) -> N
     page = (troubled.layout.spend / "index.html").read_text("utf-8")
     assert row.data["request_id"] in page
     assert "a doubtful one" in page
+
+
+def test_a_cost_that_cannot_be_read_warns_and_is_shown(site: Site) -> None:
+    """As it was reported, and with what counts instead."""
+    with Book(site.layout.ledger) as book:
+        book.add(
+            [purchase_row("odd", cost_source="unreadable")],
+            events=[event_row("odd", to_state="succeeded", detail=f"{UNREADABLE_COST}0,50")],
+        )
+    dear = report(site).checks["reported_cost_is_the_price"]
+    assert (dear.passed, dear.severity) == (False, dg.AssetCheckSeverity.WARN)
+    assert "cannot be read: 1. The price counts there" in (dear.description or "")
+    assert dear.metadata["unreadable"].value == 1
+    (row,) = dear.metadata["purchases"].value.records
+    assert row.data["reported_usd"] == "0,50"
 
 
 def test_a_missing_file_is_an_error_until_it_is_back(troubled: Site) -> None:

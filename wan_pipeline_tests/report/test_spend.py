@@ -137,7 +137,18 @@ def test_surprising_costs_and_passed_caps_are_told(tmp_path: Path) -> None:
                 images=2,
                 cost_usd=5 * CENT,
                 expected_usd=6 * CENT,
-            )
+            ),
+            PriceDifference(
+                request_id="f" * 64,
+                attempt=1,
+                prompt_set="kites",
+                task_id="task-8",
+                since=datetime(2026, 1, 2, tzinfo=UTC),
+                images=1,
+                cost_usd=3 * CENT,
+                expected_usd=3 * CENT,
+                told="0,50",
+            ),
         ],
         caps=[
             CapUse(
@@ -154,7 +165,8 @@ def test_surprising_costs_and_passed_caps_are_told(tmp_path: Path) -> None:
     )
     page = read(told.page(tmp_path).path)
     text = " ".join(page.text.split())
-    assert "1 reported cost is not the price" in text
+    assert "2 reported costs are not the price" in text
+    assert "task-8 1 0,50 $0.03 $0.00" in text
     assert "task-7 2 $0.05 $0.06 \N{MINUS SIGN}$0.01" in text
     assert "prompt set kites $0.02 $0.03 $0.00 \N{MINUS SIGN}$0.01 150 %" in text
     assert sum("row-bad" in attributes.get("class", "") for _, attributes in page.elements) == 2
@@ -187,6 +199,7 @@ def test_a_page_is_safe_whatever_users_and_providers_wrote(tmp_path: Path) -> No
                 images=1,
                 cost_usd=CENT,
                 expected_usd=CENT,
+                told=name,
             )
             for name in HOSTILE
         ],

@@ -164,6 +164,16 @@ def test_url_that_no_ledger_could_hold_is_no_image(url: Any) -> None:
         (-1, None),
         ("-0.03", None),
         ("free", None),
+        ("$0.50", Decimal("0.5")),
+        ("US$ 0.5", Decimal("0.5")),
+        ("usd 0.03", Decimal("0.03")),
+        ("$-1", None),
+        ("$", None),
+        ("$$1", None),
+        ("€0.50", None),
+        ("0,50", None),
+        ("$1,000.00", None),
+        (99_999, None),
         (True, None),
         ("NaN", None),
         ("Infinity", None),
@@ -177,11 +187,36 @@ def test_cost_in_every_shape(cost: Any, usd: Decimal | None) -> None:
     assert task(usage={"cost": cost}).cost_usd == usd
 
 
-@pytest.mark.parametrize("usage", [None, {}, [], "x", {"quantity": 2}])
+@pytest.mark.parametrize("usage", [None, {}, [], "x", {"quantity": 2}, {"cost": " "}])
 def test_missing_usage_is_no_cost(usage: Any) -> None:
     """The price table steps in."""
     answer = task(usage=usage)
-    assert (answer.cost_usd, answer.discount) == (None, None)
+    assert (answer.cost_usd, answer.cost_told, answer.discount) == (None, "", None)
+
+
+@pytest.mark.parametrize(
+    ("cost", "told"),
+    [
+        ('"0,50"', "0,50"),
+        ('" about\\n a\\tdollar "', "about a dollar"),
+        ("-1", "-1"),
+        ("NaN", "NaN"),
+        ("1e999", "1e999"),
+        ("99999", "99999"),
+        ("true", "true"),
+        ('{"usd": 1}', '{"usd": 1}'),
+        (f'"{"9" * 300}"', "9" * 80),
+        ('"$0.50"', ""),
+        ("0", ""),
+        ("null", ""),
+    ],
+)
+def test_what_is_no_amount_is_told_in_one_line(cost: str, told: str) -> None:
+    """As it stands in the answer, so that a person can read what no machine should guess."""
+    answer = read(f'{{"status": "done", "usage": {{"cost": {cost}}}}}'.encode())
+    assert isinstance(answer, TaskAnswer)
+    assert answer.cost_told == told
+    assert (answer.cost_usd is None) == (bool(told) or cost == "null")
 
 
 @pytest.mark.parametrize(("discount", "text"), [(1, "1"), (0.7, "0.7"), ("0.7", "0.7")])

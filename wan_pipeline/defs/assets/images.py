@@ -12,11 +12,10 @@ from pydantic import Field
 from wan_pipeline.dataset.metadata import METADATA
 from wan_pipeline.defs import ui
 from wan_pipeline.defs.partitions import prompt_sets
-from wan_pipeline.defs.progress import ProgressSink, in_log
+from wan_pipeline.defs.progress import ProgressSink, in_log, stop_of
 from wan_pipeline.defs.resources import WanResource
 from wan_pipeline.generation.planning import standing_of, unfinished_of
 from wan_pipeline.generation.progress import BatchReport
-from wan_pipeline.generation.told import rest_told
 from wan_pipeline.layout import DataLayout
 from wan_pipeline.ledger.budget import Caps
 from wan_pipeline.ledger.ledger import Ledger
@@ -25,7 +24,7 @@ from wan_pipeline.ledger.shown import shown_of
 from wan_pipeline.prompts.plan_table import REQUESTS_FILE, iter_requests, request_ids
 from wan_pipeline.prompts.tables import REQUESTS
 from wan_pipeline.report.contact_sheet import ContactItem, contact_sheet
-from wan_pipeline.wan.errors import AccountStopError, ConfigurationError
+from wan_pipeline.wan.errors import ConfigurationError
 
 __all__ = ["COLUMNS", "NEVER_BUYS", "ImagesConfig", "images"]
 
@@ -149,8 +148,7 @@ def images(
     else:
         report = wan.recover(prompt_set=prompt_set, run_id=context.run.run_id, progress=sink)
     progress.finished(report)
-    if report.stop is not None:
-        stop = AccountStopError(report.stop, _with_what_is_left(report))
+    if (stop := stop_of(report)) is not None:
         raise dg.Failure(str(stop), metadata=_counts(report), allow_retries=False) from stop
     with wan.ledger() as ledger:
         stored = standing_of(requests, ledger).images_stored
@@ -183,11 +181,6 @@ def _usd(name: str, given: str | None) -> Decimal | None:
             " sent"
         )
     return amount
-
-
-def _with_what_is_left(report: BatchReport) -> str:
-    left = rest_told(report.left, report.left_cost_usd)
-    return f"{report.stop_detail.rstrip(' .')}. {left}"
 
 
 def _counts(report: BatchReport) -> dict[str, dg.MetadataValue | int | float]:

@@ -34,6 +34,7 @@ from wan_pipeline.wan.dialects.reading import (
     read_error,
     read_fraction,
     read_time,
+    unreadable_cost,
     write_json,
 )
 from wan_pipeline.wan.errors import AccountStopError, PollError, StopReason
@@ -230,6 +231,7 @@ def _task(document: dict[str, Any], body: bytes, *, fallback_id: str | None) -> 
         foreign_items=_foreign(items),
         error=error,
         cost_usd=read_cost(usage.get("cost")),
+        cost_told=unreadable_cost(usage.get("cost")),
         discount=as_text(usage.get("discount")) or None,
         created_at=read_time(document.get("created_at")),
         completed_at=read_time(metadata.get("completed_at")),

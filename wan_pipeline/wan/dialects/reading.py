@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import json
 import math
+import re
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
 from typing import Any, cast
@@ -24,6 +26,7 @@ __all__ = [
     "read_error",
     "read_fraction",
     "read_time",
+    "unreadable_cost",
     "write_json",
 ]
 
@@ -31,6 +34,8 @@ MAX_TEXT = 2000
 MILLISECONDS_FROM = 10**11  # as seconds this is the year 5138; every millisecond time is above it
 MAX_COST = Decimal(10_000)  # USD; a task is a few cents, anything above is not a cost
 COST_STEP = Decimal("1e-9")
+MOST_TOLD = 80  # characters of a cost that cannot be read
+_DOLLARS = re.compile(r"(?:US\s?\$|USD|\$)\s*", re.IGNORECASE)
 _CONTROLS = dict.fromkeys(
     [code for code in (*range(0x20), *range(0x7F, 0xA0)) if chr(code) not in "\n\t"], "\ufffd"
 )
@@ -78,10 +83,11 @@ _KIND_BY_CODE = {
 def parse_json(body: bytes) -> object:
     """The body as JSON, or None when it is not JSON (a proxy's HTML page, a cut answer).
 
-    Python reads NaN and Infinity, and JSON knows neither: they are read as null.
+    Python reads NaN and Infinity, and JSON knows neither: they become a
+    `_NoNumber`, which every reader takes for null but `unreadable_cost`.
     """
     try:
-        return json.loads(body, parse_constant=_no_number, parse_float=_finite)
+        return json.loads(body, parse_constant=_NoNumber, parse_float=_finite)
     except (ValueError, RecursionError):
         return None
 
@@ -89,7 +95,7 @@ def parse_json(body: bytes) -> object:
 def write_json(value: object) -> str:
     """A value that `parse_json` read, as JSON text; empty when it is nested too deeply."""
     try:
-        return clean_text(json.dumps(value, ensure_ascii=False, sort_keys=True))
+        return clean_text(json.dumps(value, ensure_ascii=False, sort_keys=True, default=_as_null))
     except RecursionError:
         return ""
 
@@ -122,8 +128,13 @@ def as_text(value: object) -> str:
 
 
 def read_cost(value: object) -> Decimal | None:
-    """USD as exact Decimal with at most 9 places; None when absent, empty or no amount."""
+    """USD as exact Decimal with at most 9 places; None when absent, empty or no amount.
+
+    A sign of the dollar before it is read. A comma is not: it may stand before cents or thousands.
+    """
     text = as_text(value).strip()
+    if (dollars := _DOLLARS.match(text)) is not None:
+        text = text[dollars.end() :]
     if not text:
         return None
     try:
@@ -133,6 +144,16 @@ def read_cost(value: object) -> Decimal | None:
     if not cost.is_finite() or not 0 <= cost <= MAX_COST:
         return None
     return cost.quantize(COST_STEP)
+
+
+def unreadable_cost(value: object) -> str:
+    """What stands where a cost should be and is none, in one line; empty when nothing does."""
+    if value is None or read_cost(value) is not None:
+        return ""
+    if isinstance(value, _NoNumber):
+        value = value.text
+    text = as_text(value) or ("" if isinstance(value, str) else write_json(value))
+    return " ".join(text.split())[:MOST_TOLD]
 
 
 def read_time(value: object) -> datetime | None:
@@ -194,13 +215,23 @@ def _is_success(code: object) -> bool:
     return text in _SUCCESS_CODES or (len(text) == 3 and text.isdecimal() and text[0] == "2")
 
 
-def _no_number(_word: str) -> None:
-    return None
+@dataclass(frozen=True, slots=True)
+class _NoNumber:
+    """What stands for a number and is none: NaN, Infinity, or one that no float holds."""
+
+    text: str
+
+    def __bool__(self) -> bool:
+        return False
 
 
-def _finite(text: str) -> float | None:
+def _as_null(_value: object) -> None:
+    """How JSON writes a `_NoNumber`."""
+
+
+def _finite(text: str) -> float | _NoNumber:
     value = float(text)
-    return value if math.isfinite(value) else None
+    return value if math.isfinite(value) else _NoNumber(text)
 
 
 def _error_from(fields: dict[str, Any]) -> ApiError:
