@@ -7,7 +7,9 @@ the same as the newest version is not made again. What a killed process left is 
 from __future__ import annotations
 
 import hashlib
+from contextlib import contextmanager
 from dataclasses import dataclass
+from errno import EACCES, EEXIST, ENOTDIR, EPERM, EROFS
 from itertools import count
 from typing import TYPE_CHECKING
 
@@ -18,12 +20,13 @@ from wan_pipeline.dataset.atomic import sync_path
 from wan_pipeline.dataset.release.errors import (
     DamagedReleaseError,
     IncompleteSetError,
+    ReleaseAccessError,
     ReleaseError,
     ReleaseUsageError,
     StaleTableError,
 )
 from wan_pipeline.dataset.release.facts import Hashes, Price, PromptSetFacts, TableFile
-from wan_pipeline.dataset.release.files import check_files
+from wan_pipeline.dataset.release.files import MAKE_READABLE, check_files
 from wan_pipeline.dataset.release.manifest import (
     FORMAT,
     FORMAT_VERSION,
@@ -33,14 +36,15 @@ from wan_pipeline.dataset.release.manifest import (
 )
 from wan_pipeline.dataset.release.reader import open_release
 from wan_pipeline.dataset.release.reference import checked_name, versions_of
+from wan_pipeline.dataset.release.regular import NO_ACCESS
 from wan_pipeline.dataset.release.sources import read_planned
 from wan_pipeline.dataset.release.split import SplitRatios
 from wan_pipeline.dataset.release.tables import IMAGES_FILE, MANIFEST_FILE, TABLE_SCHEMAS, described
 from wan_pipeline.dataset.release.write import write_images, write_ledger_rows
-from wan_pipeline.temp_files import sweep_temp_folders, temp_folder
+from wan_pipeline.temp_files import TEMP_PREFIX, sweep_temp_folders, temp_folder
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Generator, Mapping, Sequence
     from datetime import datetime
     from pathlib import Path
 
@@ -124,10 +128,19 @@ def create_release(
         IncompleteSetError: a set lacks requests and `order.incomplete` is false.
         StaleTableError: prompt file, tables, ledger and images do not agree.
         PromptError, LedgerError: what is needed cannot be read.
+        ReleaseAccessError: this user may not write there, or not read what is needed.
         OSError: the disk refused; nothing is left behind.
     """
     home = releases_dir / checked_name(order.name)
     _check_complete(order)
+    with _access(home):
+        return _create(order, ledger, releases_dir, now)
+
+
+def _create(
+    order: ReleaseOrder, ledger: LedgerReader, releases_dir: Path, now: datetime
+) -> CreatedRelease:
+    home = releases_dir / order.name
     home.mkdir(parents=True, exist_ok=True)
     sweep_temp_folders(home)
     with temp_folder(home) as folder:
@@ -163,6 +176,24 @@ def create_release(
             images=images.files,
         )
         return _publish(draft, folder, releases_dir)
+
+
+@contextmanager
+def _access(home: Path) -> Generator[None]:
+    """Say who may not write where; other troubles of a disk stay what they are."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (EACCES, EPERM, EROFS, EEXIST, ENOTDIR):
+            raise
+        named = str(error.filename or home)
+        path = home if TEMP_PREFIX in named else named  # a temp folder's name says nothing
+        advice = "Let this user read and write there (`ls -ld` tells who may)"
+        if error.errno in (EEXIST, ENOTDIR):
+            advice = "A folder must be there: move away what is in its place"
+        raise ReleaseAccessError(
+            f"{path}: {error.strerror}. {advice}, then run again. Nothing was made"
+        ) from error
 
 
 def _publish(draft: Manifest, folder: Path, releases_dir: Path) -> CreatedRelease:
@@ -250,10 +281,13 @@ def _check_images(data_root: Path, images: ImagesWritten) -> None:
     files = ((path, length, image_hash(path)) for path, length in sorted(images.files.items()))
     if wrong := list(check_files(data_root, files)):
         more = f"; and {len(wrong) - NAMED} more" if len(wrong) > NAMED else ""
+        named = f"{'; '.join(map(str, wrong[:NAMED]))}{more}"
+        if all(each.kind == NO_ACCESS for each in wrong):
+            raise ReleaseAccessError(f"{named}. {MAKE_READABLE}, then run again. Nothing was made")
+        count = "1 image file is" if len(wrong) == 1 else f"{len(wrong)} image files are"
         raise StaleTableError(
-            f"{len(wrong)} image files are not what was stored:"
-            f" {'; '.join(map(str, wrong[:NAMED]))}{more}. Restore them from a backup; `wan"
-            " reconcile` fetches again what the provider still has. Nothing was made"
+            f"{count} not what was stored: {named}. Restore what is damaged from a backup; `wan"
+            " reconcile --deep` fetches again what the provider still has. Nothing was made"
         )
 
 
