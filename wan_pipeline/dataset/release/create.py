@@ -19,24 +19,20 @@ from filelock import FileLock, Timeout
 from wan_pipeline.dataset.atomic import sync_path
 from wan_pipeline.dataset.release.errors import (
     DamagedReleaseError,
-    IncompleteSetError,
     ReleaseAccessError,
     ReleaseError,
     ReleaseUsageError,
-    StaleTableError,
 )
 from wan_pipeline.dataset.release.facts import Hashes, Price, PromptSetFacts, TableFile
-from wan_pipeline.dataset.release.files import MAKE_READABLE, check_files
 from wan_pipeline.dataset.release.manifest import (
     FORMAT,
     FORMAT_VERSION,
     Manifest,
-    image_hash,
     write_manifest,
 )
 from wan_pipeline.dataset.release.reader import open_release
+from wan_pipeline.dataset.release.ready import check_complete, check_images
 from wan_pipeline.dataset.release.reference import checked_name, versions_of
-from wan_pipeline.dataset.release.regular import NO_ACCESS
 from wan_pipeline.dataset.release.sources import read_planned
 from wan_pipeline.dataset.release.split import SplitRatios
 from wan_pipeline.dataset.release.tables import IMAGES_FILE, MANIFEST_FILE, TABLE_SCHEMAS, described
@@ -57,7 +53,6 @@ __all__ = ["Circumstances", "CreatedRelease", "ReleaseOrder", "create_release"]
 LOCK_FILE = ".lock"
 PATIENCE_S = 120.0  # the lock is held for a manifest and a rename
 READ_ONLY = 0o444
-NAMED = 5
 _NO_HASH = "0" * 64
 
 
@@ -132,7 +127,7 @@ def create_release(
         OSError: the disk refused; nothing is left behind.
     """
     home = releases_dir / checked_name(order.name)
-    _check_complete(order)
+    check_complete(order.sources, incomplete=order.incomplete)
     with _access(home):
         return _create(order, ledger, releases_dir, now)
 
@@ -155,7 +150,7 @@ def _create(
             )
         attempts = {key: value for _, each in sets.values() for key, value in each.attempts.items()}
         bought = write_ledger_rows(folder, ledger, attempts)
-        _check_images(releases_dir.parent, images)
+        check_images(releases_dir.parent, images.files)
         draft = Manifest(
             format=FORMAT,
             format_version=FORMAT_VERSION,
@@ -258,37 +253,6 @@ def _write_manifest(folder: Path, draft: Manifest) -> Manifest:
         sync_path(file)
     sync_path(folder)
     return manifest
-
-
-def _check_complete(order: ReleaseOrder) -> None:
-    if not order.sources:
-        raise ReleaseUsageError("name at least one prompt set to release. Nothing was made")
-    missing = [(source.prompt_set, each) for source in order.sources for each in source.missing]
-    if not missing or order.incomplete:
-        return
-    named = "; ".join(
-        f"{prompt_set}, prompt {each.prompt_id}: {each.state} ({each.reason})"
-        for prompt_set, each in missing[:NAMED]
-    )
-    more = f"; and {len(missing) - NAMED} more" if len(missing) > NAMED else ""
-    raise IncompleteSetError(
-        f"{len(missing)} requests are not complete: {named}{more}. `wan run` goes on with them;"
-        " `--incomplete` releases without them, and the manifest names each. Nothing was made"
-    )
-
-
-def _check_images(data_root: Path, images: ImagesWritten) -> None:
-    files = ((path, length, image_hash(path)) for path, length in sorted(images.files.items()))
-    if wrong := list(check_files(data_root, files)):
-        more = f"; and {len(wrong) - NAMED} more" if len(wrong) > NAMED else ""
-        named = f"{'; '.join(map(str, wrong[:NAMED]))}{more}"
-        if all(each.kind == NO_ACCESS for each in wrong):
-            raise ReleaseAccessError(f"{named}. {MAKE_READABLE}, then run again. Nothing was made")
-        count = "1 image file is" if len(wrong) == 1 else f"{len(wrong)} image files are"
-        raise StaleTableError(
-            f"{count} not what was stored: {named}. Restore what is damaged from a backup; `wan"
-            " reconcile --deep` fetches again what the provider still has. Nothing was made"
-        )
 
 
 def _facts(
