@@ -16,6 +16,7 @@ from wan_pipeline.cli.screen import say, warn
 from wan_pipeline.dataset.release.errors import (
     DamagedReleaseError,
     IncompleteSetError,
+    ReleaseAccessError,
     ReleaseError,
     ReleaseUsageError,
     StaleTableError,
@@ -33,13 +34,14 @@ if TYPE_CHECKING:
 
 __all__ = ["exit_code_of", "explained", "say_why"]
 
-# What the person who typed the command can mend by typing another one.
+# What the person who typed the command can mend, by typing another one or by giving access.
 USAGE_ERRORS = (
     ConfigurationError,
     PromptError,
     DecisionError,
     UnclearRequestError,
     ReleaseUsageError,
+    ReleaseAccessError,
 )
 # Something is not as it should be.
 FINDINGS = (DamagedReleaseError, IncompleteSetError, StaleTableError)

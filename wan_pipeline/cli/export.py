@@ -68,7 +68,8 @@ def export(
         typer.Option(
             metavar="DIR",
             help="Folder to write to, instead of data/<profile>/exports/<name>-v<N>. Each format"
-            " has a folder of its own in it; an older export there is replaced.",
+            " has a folder of its own in it. An older export there is replaced, unless it"
+            " holds files of yours.",
             show_default=False,
         ),
     ] = None,

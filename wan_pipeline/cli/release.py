@@ -108,7 +108,8 @@ def create(
 def list_releases(*, as_json: AsJson = False) -> None:
     """List every version of every release; a damaged one is told, and is exit code 3.
 
-    Manifest and tables are hashed; `wan release verify` reads the images, too.
+    Exit code 2 where this user may only not read one. Manifest and tables are hashed; `wan release
+    verify` reads the images, too.
     """
     console = open_console(stderr=as_json)
     with explained(console):
@@ -128,8 +129,8 @@ def list_releases(*, as_json: AsJson = False) -> None:
             console,
             f"no release in {settings.layout.releases} yet: `wan release create NAME` makes one",
         )
-    if any("problem" in each for each in found):
-        raise typer.Exit(ExitCode.INCOMPLETE)
+    if wrong := [each["damaged"] for each in found if "problem" in each]:
+        raise typer.Exit(ExitCode.INCOMPLETE if any(wrong) else ExitCode.USAGE)
 
 
 @release.command()
@@ -172,10 +173,17 @@ def verify(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Hash every file again and name each difference; exit code 3 when there is one."""
+    """Hash every file again and name each difference; exit code 3 when there is one.
+
+    Exit code 2 where all that is wrong is that this user may not read files.
+    """
     console = open_console(stderr=as_json)
     with explained(console):
-        from wan_pipeline.cli.released import verified_as_json  # noqa: PLC0415  imports pyarrow
+        from wan_pipeline.cli.released import (  # noqa: PLC0415  imports pyarrow
+            advice_on,
+            verified_as_json,
+            worst_of,
+        )
         from wan_pipeline.dataset.release.errors import ReleaseUsageError  # noqa: PLC0415
         from wan_pipeline.dataset.release.reference import every_version  # noqa: PLC0415
         from wan_pipeline.dataset.release.verify import verify_release  # noqa: PLC0415
@@ -197,8 +205,9 @@ def verify(
             )
         for each in report.differences:
             say(console, f"{report.reference}: {each.path}: {each.says}")
-    if not all(report.whole for report in reports):
-        raise typer.Exit(ExitCode.INCOMPLETE)
+    if kinds := {each.kind for report in reports for each in report.differences}:
+        say(console, advice_on(kinds))
+        raise typer.Exit(worst_of(kinds))
 
 
 @release.command()

@@ -7,13 +7,16 @@ from typing import TYPE_CHECKING, Any
 from rich.table import Table
 
 from wan_pipeline.cli.console import usd
+from wan_pipeline.cli.exit_codes import ExitCode
 from wan_pipeline.cli.purchases import moment
 from wan_pipeline.cli.screen import printable, warn
-from wan_pipeline.dataset.release.errors import DamagedReleaseError
+from wan_pipeline.dataset.release.errors import DamagedReleaseError, ReleaseAccessError
 from wan_pipeline.dataset.release.reader import open_release
 from wan_pipeline.dataset.release.reference import every_version
+from wan_pipeline.dataset.release.regular import NO_ACCESS
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
     from pathlib import Path
 
     from rich.console import Console
@@ -23,12 +26,14 @@ if TYPE_CHECKING:
     from wan_pipeline.dataset.release.verify import VerifyReport
 
 __all__ = [
+    "advice_on",
     "as_json",
     "created_as_json",
     "listed",
     "releases_table",
     "show_release",
     "verified_as_json",
+    "worst_of",
 ]
 
 HASH_DIGITS = 12
@@ -37,14 +42,18 @@ MEGABYTE = 10**6
 
 
 def listed(releases_dir: Path) -> list[dict[str, Any]]:
-    """What the manifests say, one entry per version; a damaged manifest or table is told."""
+    """What the manifests say, one entry per version.
+
+    A manifest or table that is damaged, or that this user may not read, is told as its `problem`.
+    """
     found: list[dict[str, Any]] = []
     for reference in every_version(releases_dir):
         entry: dict[str, Any] = {"release": reference}
         try:
             release = open_release(releases_dir, reference, lengths=False)
-        except DamagedReleaseError as error:
-            found.append({**entry, "problem": str(error)})
+        except (DamagedReleaseError, ReleaseAccessError) as error:
+            damaged = isinstance(error, DamagedReleaseError)
+            found.append({**entry, "problem": str(error), "damaged": damaged})
         else:
             found.append({**entry, **_in_short(release.manifest)})
     return found
@@ -72,7 +81,8 @@ def releases_table(found: list[dict[str, Any]], *, profile: str) -> Table:
     table.add_column("prompt sets", overflow="fold")
     for each in found:
         if "problem" in each:
-            table.add_row(each["release"], *[""] * 5, "damaged", style="red")
+            word = "damaged" if each["damaged"] else "not readable"
+            table.add_row(each["release"], *[""] * 5, word, style="red")
             continue
         note = "" if each["complete"] else " (incomplete)"
         table.add_row(
@@ -115,6 +125,33 @@ def verified_as_json(report: VerifyReport) -> dict[str, Any]:
             {"kind": each.kind, "path": each.path, "says": each.says} for each in report.differences
         ],
     }
+
+
+def worst_of(kinds: Collection[str]) -> ExitCode:
+    """The exit code for kinds of differences: what this user may not read need not be damaged."""
+    if not kinds:
+        return ExitCode.COMPLETE
+    return ExitCode.USAGE if set(kinds) == {NO_ACCESS} else ExitCode.INCOMPLETE
+
+
+def advice_on(kinds: Collection[str]) -> str:
+    """What to do about kinds of differences, once for all of them."""
+    told: list[str] = []
+    if set(kinds) - {"extra", "newer", NO_ACCESS}:
+        told.append(
+            "Restore what is damaged from a backup; `wan reconcile --deep` fetches images again"
+            " that the provider still has."
+        )
+    if "extra" in kinds:
+        told.append("Move away what the manifest does not list.")
+    if "newer" in kinds:
+        told.append("Install a newer wan_pipeline for what it wrote.")
+    if NO_ACCESS in kinds:
+        told.append(
+            "Let this user read what it may not read, and enter the folders above it (`ls -ld`"
+            " tells who may), then verify again."
+        )
+    return " ".join(told)
 
 
 def show_release(console: Console, release: Release) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import dagster as dg
 
-from wan_pipeline.dataset.release.errors import DamagedReleaseError
+from wan_pipeline.dataset.release.errors import DamagedReleaseError, ReleaseAccessError
 from wan_pipeline.dataset.release.manifest import Manifest, read_manifest
 from wan_pipeline.dataset.release.reference import every_version, release_names, versions_of
 from wan_pipeline.dataset.release.tables import MANIFEST_FILE
@@ -64,7 +64,7 @@ def _newest(wan: WanResource) -> Iterator[Manifest]:
         version = versions_of(folder, name)[-1]
         try:
             yield read_manifest(folder / name / f"v{version}" / MANIFEST_FILE)
-        except DamagedReleaseError:
+        except (DamagedReleaseError, ReleaseAccessError):
             continue
 
 

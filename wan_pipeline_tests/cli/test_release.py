@@ -193,7 +193,10 @@ def test_list_marks_a_missing_manifest(folder: Folder) -> None:
         path.write_bytes(data)
     assert listed.exit_code == ExitCode.INCOMPLETE
     first, second = json.loads(listed.stdout)
-    assert (first["release"], "manifest.json is not there" in first["problem"]) == ("toys@v1", True)
+    assert (first["release"], "manifest.json: it is not there" in first["problem"]) == (
+        "toys@v1",
+        True,
+    )
     assert "problem" not in second
 
 

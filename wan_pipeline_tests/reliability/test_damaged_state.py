@@ -33,6 +33,7 @@ from wan_pipeline_tests.generation.batch_fixture import (
     make_request,
     make_requests,
 )
+from wan_pipeline_tests.permissions import OBEYS
 from wan_pipeline_tests.postgres_fixture import running
 from wan_pipeline_tests.reliability.accounts import ended_bill, forgotten_tasks
 
@@ -165,10 +166,6 @@ def test_truncated_log_is_refused_and_leaves_a_whole_older_ledger(
 
 
 # --- no access ---
-
-
-# Root may write everywhere; without that capability permissions hold for it as for anybody.
-OBEYS = ["setpriv", "--bounding-set=-all", "--"] if os.geteuid() == 0 else []
 
 
 BUY = """

@@ -70,7 +70,6 @@ def card_text(
     data_bytes = sum(each.bytes for each in data)
     if terms.format is ExportFormat.IMAGEFOLDER:
         data_bytes += tally.image_bytes
-    first_shard = next(each.path for each in data if tally.splits[0] in each.path)
     front = yaml.safe_dump(
         _front_matter(release, terms, tally, schema, num_bytes, data_bytes),
         sort_keys=False,
@@ -98,7 +97,7 @@ def card_text(
         summary=sentence(release, tally),
         columns=columns,
         source_type=SOURCE_TYPE,
-        first_shard=first_shard,
+        shards=_PATTERNS[terms.format].format(split=tally.splits[0]),
     )
 
 

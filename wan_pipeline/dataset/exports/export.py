@@ -1,41 +1,30 @@
 """Export a release: a folder that is complete or not there, equal for equal releases.
 
-Everything is written into a folder beside the final one and moved there at the end. An older
-export is replaced; a folder that is none is never touched.
+Everything is written into a folder beside the final one and moved there at the end; which folders
+it may replace belongs to `place.py`.
 """
 
 from __future__ import annotations
 
 import json
-import os
-import shutil
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
-
-from filelock import FileLock, Timeout
 
 from wan_pipeline.dataset.exports.card import CARD_FILE, card_text, sentence
 from wan_pipeline.dataset.exports.croissant import CROISSANT_FILE, describe
 from wan_pipeline.dataset.exports.imagefolder import ImageFolderWriter
 from wan_pipeline.dataset.exports.index import IndexWriter
 from wan_pipeline.dataset.exports.items import iter_items
-from wan_pipeline.dataset.exports.manifest import (
-    MANIFEST_FILE,
-    hash_file,
-    hash_files,
-    is_export,
-    write_manifest,
-)
+from wan_pipeline.dataset.exports.manifest import hash_file, hash_files, write_manifest
 from wan_pipeline.dataset.exports.parquet import ParquetWriter
+from wan_pipeline.dataset.exports.place import new_folder
 from wan_pipeline.dataset.exports.tally import Tally
 from wan_pipeline.dataset.exports.terms import ExportError, ExportFormat
 from wan_pipeline.dataset.exports.webdataset import WebDatasetWriter
 from wan_pipeline.dataset.release.tables import RELEASE_IMAGES
-from wan_pipeline.temp_files import sweep_temp_folders, temp_folder, temp_path
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator
+    from collections.abc import Callable
     from pathlib import Path
 
     from wan_pipeline.dataset.exports.manifest import FilesWritten
@@ -44,8 +33,6 @@ if TYPE_CHECKING:
     from wan_pipeline.dataset.release.reader import Release
 
 __all__ = ["ExportSummary", "export_release", "exports_of"]
-
-LOCK_FILE = ".export.lock"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,8 +88,8 @@ def export_release(
 
     Raises:
         DamagedReleaseError: the release or one of its images is damaged.
-        ExportError: an image cannot be marked, the target is no export of ours, or the release is
-            empty. Nothing was changed.
+        ExportError: an image cannot be marked, the target cannot be made or holds what is not
+            ours, or the release is empty. Nothing was changed.
         OSError: the disk refused.
     """
     if not release.manifest.counts.images:
@@ -110,7 +97,7 @@ def export_release(
             f"release {release.reference} holds no images, so there is nothing to export: name a"
             " version that has some (`wan release list`)"
         )
-    with _new_folder(out / terms.folder) as folder:
+    with new_folder(out / terms.folder) as folder:
         tally, files = _write_data(release, terms, folder, progress)
     return ExportSummary(
         folder=out / terms.folder,
@@ -173,42 +160,3 @@ def _writer(terms: ExportTerms, folder: Path) -> ExportWriter:
     if terms.format is ExportFormat.WEBDATASET:
         return WebDatasetWriter(folder, RELEASE_IMAGES, terms.shard_bytes)
     return ImageFolderWriter(folder, RELEASE_IMAGES)
-
-
-@contextmanager
-def _new_folder(target: Path) -> Generator[Path]:
-    """Lend an empty folder that takes the place of `target` when the block has ended well."""
-    parent = target.parent
-    parent.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(parent / LOCK_FILE, timeout=0)
-    try:
-        lock.acquire()
-    except Timeout as error:
-        raise ExportError(
-            f"another process is exporting into {parent} (it holds {lock.lock_file}): wait for its"
-            " end, or export elsewhere with --out. Nothing was changed"
-        ) from error
-    try:
-        if target.exists() and not is_export(target):
-            raise ExportError(
-                f"{target} is there and is no export of ours (no {MANIFEST_FILE} in it), so it is"
-                " left alone: move it away, or name another folder with --out"
-            )
-        sweep_temp_folders(parent)
-        with temp_folder(parent) as folder:
-            yield folder
-            os.sync()  # one for all files, where one each would take as long as writing them
-            _replace(folder, target)
-    finally:
-        lock.release()
-
-
-def _replace(folder: Path, target: Path) -> None:
-    """Move `folder` to `target`; an older export goes once the new one can take its place."""
-    if not target.exists():
-        folder.rename(target)
-        return
-    old = temp_path(target)
-    target.rename(old)
-    folder.rename(target)
-    shutil.rmtree(old)

@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pyarrow as pa
 
@@ -25,9 +25,9 @@ __all__ = [
     "MANIFEST_FILE",
     "ExportedFile",
     "FilesWritten",
+    "files_of",
     "hash_file",
     "hash_files",
-    "is_export",
     "write_manifest",
 ]
 
@@ -123,13 +123,18 @@ def _names(folder: Path, below: str = "") -> Iterator[str]:
             yield f"{below}{entry.name}"
 
 
-def is_export(folder: Path) -> bool:
-    """Whether a folder holds an export of ours, which another may replace."""
+def files_of(folder: Path) -> set[str] | None:
+    """The files that an export lists, relative to its folder; None when it is no export of ours."""
     path = folder / MANIFEST_FILE
     try:
         if path.stat().st_size > _BOUND:
-            return False
-        document = json.loads(path.read_bytes())
+            return None
+        document: Any = json.loads(path.read_bytes())
     except (OSError, ValueError, RecursionError):
-        return False
-    return isinstance(document, dict) and document.get("kind") == KIND
+        return None
+    match document:
+        case {"kind": str(kind), "files": list(files)} if kind == KIND:
+            listed = cast("list[Any]", files)
+            return {str(each["path"]) for each in listed if isinstance(each, dict)}
+        case _:
+            return None

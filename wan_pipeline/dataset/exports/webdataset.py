@@ -1,11 +1,13 @@
 """Tar shards in which each image has a JSON file of the same name beside it: WebDataset.
 
 Nothing in an archive depends on when, where or by whom it was written, so that equal releases give
-equal bytes.
+equal bytes. A shard's name holds a hash of what is in its split, because readers remember archives
+by their names: mlcroissant unpacks a path once, and takes that for every other file of the path.
 """
 
 from __future__ import annotations
 
+import hashlib
 import io
 import tarfile
 from datetime import UTC, datetime
@@ -26,6 +28,7 @@ __all__ = ["WebDatasetWriter"]
 
 _BLOCK = 512
 _BUFFER = 1 << 20
+_MARK_DIGITS = 12
 
 
 class _Shard:
@@ -55,7 +58,7 @@ class _Shard:
 
 
 class WebDatasetWriter:
-    """`data/<split>-00000-of-00003.tar`."""
+    """`data/<split>-<hash of its content>-00000-of-00003.tar`."""
 
     def __init__(self, folder: Path, released: Any, shard_bytes: int) -> None:
         """Write into `folder`, closing a shard before it passes `shard_bytes`."""
@@ -64,6 +67,7 @@ class WebDatasetWriter:
         self._shard_bytes = shard_bytes
         self._open: dict[str, _Shard] = {}
         self._num_bytes: dict[str, int] = {}
+        self._digests: dict[str, Any] = {}
 
     def add(self, item: Item) -> Place:
         """Put an image and its row into its split's shard."""
@@ -77,13 +81,16 @@ class WebDatasetWriter:
             shard = self._open[item.split] = _Shard(*self._shards.begin(item.split))
         for name, data in files.items():
             shard.add(name, data)
+        self._note(item, shard.number, files[f"{item.key}.json"])
         self._num_bytes[item.split] = self._num_bytes.get(item.split, 0) + size
         return Place(shard=shard.number, member=item.file_name)
 
     def finish(self) -> None:
         """Complete all shards and name them."""
         self.abandon()
-        self._shards.finish()
+        self._shards.finish(
+            {split: each.hexdigest()[:_MARK_DIGITS] for split, each in self._digests.items()}
+        )
 
     def abandon(self) -> None:
         """Close what is open."""
@@ -98,6 +105,14 @@ class WebDatasetWriter:
     def num_bytes(self) -> dict[str, int]:
         """Of the members."""
         return self._num_bytes
+
+    def _note(self, item: Item, shard: int, sidecar: bytes) -> None:
+        """Take an item into the hash of its split: which shard, which name, and all that it says.
+
+        The row has the SHA-256 of the image as shipped, which stands for its bytes.
+        """
+        digest = self._digests.setdefault(item.split, hashlib.sha256())
+        digest.update(f"{shard} {item.file_name} {len(sidecar)}\n".encode() + sidecar)
 
     def _sidecar(self, item: Item) -> bytes:
         shipped = {"file_sha256": item.file_sha256, "marking": item.marking.value}

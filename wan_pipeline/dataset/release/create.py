@@ -7,7 +7,9 @@ the same as the newest version is not made again. What a killed process left is 
 from __future__ import annotations
 
 import hashlib
+from contextlib import contextmanager
 from dataclasses import dataclass
+from errno import EACCES, EEXIST, ENOTDIR, EPERM, EROFS
 from itertools import count
 from typing import TYPE_CHECKING
 
@@ -17,30 +19,28 @@ from filelock import FileLock, Timeout
 from wan_pipeline.dataset.atomic import sync_path
 from wan_pipeline.dataset.release.errors import (
     DamagedReleaseError,
-    IncompleteSetError,
+    ReleaseAccessError,
     ReleaseError,
     ReleaseUsageError,
-    StaleTableError,
 )
 from wan_pipeline.dataset.release.facts import Hashes, Price, PromptSetFacts, TableFile
-from wan_pipeline.dataset.release.files import check_files
 from wan_pipeline.dataset.release.manifest import (
     FORMAT,
     FORMAT_VERSION,
     Manifest,
-    image_hash,
     write_manifest,
 )
 from wan_pipeline.dataset.release.reader import open_release
+from wan_pipeline.dataset.release.ready import check_complete, check_images
 from wan_pipeline.dataset.release.reference import checked_name, versions_of
 from wan_pipeline.dataset.release.sources import read_planned
 from wan_pipeline.dataset.release.split import SplitRatios
 from wan_pipeline.dataset.release.tables import IMAGES_FILE, MANIFEST_FILE, TABLE_SCHEMAS, described
 from wan_pipeline.dataset.release.write import write_images, write_ledger_rows
-from wan_pipeline.temp_files import sweep_temp_folders, temp_folder
+from wan_pipeline.temp_files import TEMP_PREFIX, sweep_temp_folders, temp_folder
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Generator, Mapping, Sequence
     from datetime import datetime
     from pathlib import Path
 
@@ -53,7 +53,6 @@ __all__ = ["Circumstances", "CreatedRelease", "ReleaseOrder", "create_release"]
 LOCK_FILE = ".lock"
 PATIENCE_S = 120.0  # the lock is held for a manifest and a rename
 READ_ONLY = 0o444
-NAMED = 5
 _NO_HASH = "0" * 64
 
 
@@ -124,10 +123,19 @@ def create_release(
         IncompleteSetError: a set lacks requests and `order.incomplete` is false.
         StaleTableError: prompt file, tables, ledger and images do not agree.
         PromptError, LedgerError: what is needed cannot be read.
+        ReleaseAccessError: this user may not write there, or not read what is needed.
         OSError: the disk refused; nothing is left behind.
     """
     home = releases_dir / checked_name(order.name)
-    _check_complete(order)
+    check_complete(order.sources, incomplete=order.incomplete)
+    with _access(home):
+        return _create(order, ledger, releases_dir, now)
+
+
+def _create(
+    order: ReleaseOrder, ledger: LedgerReader, releases_dir: Path, now: datetime
+) -> CreatedRelease:
+    home = releases_dir / order.name
     home.mkdir(parents=True, exist_ok=True)
     sweep_temp_folders(home)
     with temp_folder(home) as folder:
@@ -142,7 +150,7 @@ def create_release(
             )
         attempts = {key: value for _, each in sets.values() for key, value in each.attempts.items()}
         bought = write_ledger_rows(folder, ledger, attempts)
-        _check_images(releases_dir.parent, images)
+        check_images(releases_dir.parent, images.files)
         draft = Manifest(
             format=FORMAT,
             format_version=FORMAT_VERSION,
@@ -163,6 +171,24 @@ def create_release(
             images=images.files,
         )
         return _publish(draft, folder, releases_dir)
+
+
+@contextmanager
+def _access(home: Path) -> Generator[None]:
+    """Say who may not write where; other troubles of a disk stay what they are."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (EACCES, EPERM, EROFS, EEXIST, ENOTDIR):
+            raise
+        named = str(error.filename or home)
+        path = home if TEMP_PREFIX in named else named  # a temp folder's name says nothing
+        advice = "Let this user read and write there (`ls -ld` tells who may)"
+        if error.errno in (EEXIST, ENOTDIR):
+            advice = "A folder must be there: move away what is in its place"
+        raise ReleaseAccessError(
+            f"{path}: {error.strerror}. {advice}, then run again. Nothing was made"
+        ) from error
 
 
 def _publish(draft: Manifest, folder: Path, releases_dir: Path) -> CreatedRelease:
@@ -227,34 +253,6 @@ def _write_manifest(folder: Path, draft: Manifest) -> Manifest:
         sync_path(file)
     sync_path(folder)
     return manifest
-
-
-def _check_complete(order: ReleaseOrder) -> None:
-    if not order.sources:
-        raise ReleaseUsageError("name at least one prompt set to release. Nothing was made")
-    missing = [(source.prompt_set, each) for source in order.sources for each in source.missing]
-    if not missing or order.incomplete:
-        return
-    named = "; ".join(
-        f"{prompt_set}, prompt {each.prompt_id}: {each.state} ({each.reason})"
-        for prompt_set, each in missing[:NAMED]
-    )
-    more = f"; and {len(missing) - NAMED} more" if len(missing) > NAMED else ""
-    raise IncompleteSetError(
-        f"{len(missing)} requests are not complete: {named}{more}. `wan run` goes on with them;"
-        " `--incomplete` releases without them, and the manifest names each. Nothing was made"
-    )
-
-
-def _check_images(data_root: Path, images: ImagesWritten) -> None:
-    files = ((path, length, image_hash(path)) for path, length in sorted(images.files.items()))
-    if wrong := list(check_files(data_root, files)):
-        more = f"; and {len(wrong) - NAMED} more" if len(wrong) > NAMED else ""
-        raise StaleTableError(
-            f"{len(wrong)} image files are not what was stored:"
-            f" {'; '.join(map(str, wrong[:NAMED]))}{more}. Restore them from a backup; `wan"
-            " reconcile` fetches again what the provider still has. Nothing was made"
-        )
 
 
 def _facts(

@@ -4,6 +4,7 @@ ReleaseError
 +-- ReleaseUsageError      no such release, or a name, ratio or choice that cannot be
 +-- IncompleteSetError     a prompt set is not complete, and nobody said that this is fine
 +-- StaleTableError        a table or file of the pipeline is not what the ledger says
++-- ReleaseAccessError     this user may not read or write what is needed; nothing need be damaged
 +-- DamagedReleaseError    a release is not what its manifest says; it is not read
 """
 
@@ -12,6 +13,7 @@ from __future__ import annotations
 __all__ = [
     "DamagedReleaseError",
     "IncompleteSetError",
+    "ReleaseAccessError",
     "ReleaseError",
     "ReleaseUsageError",
     "StaleTableError",
@@ -32,6 +34,10 @@ class IncompleteSetError(ReleaseError):
 
 class StaleTableError(ReleaseError):
     """A table or file of the pipeline is not what the ledger says; nothing was released."""
+
+
+class ReleaseAccessError(ReleaseError):
+    """This user may not read or write what is needed; nothing need be damaged."""
 
 
 class DamagedReleaseError(ReleaseError):

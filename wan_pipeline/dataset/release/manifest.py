@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 
 from pydantic import Field, ValidationError
 
-from wan_pipeline.dataset.release.errors import DamagedReleaseError
+from wan_pipeline.dataset.release.errors import DamagedReleaseError, ReleaseAccessError
 from wan_pipeline.dataset.release.facts import (
     Cost,
     Count,
@@ -33,6 +33,12 @@ from wan_pipeline.dataset.release.facts import (
     TableFile,
 )
 from wan_pipeline.dataset.release.reference import NAME
+from wan_pipeline.dataset.release.regular import (
+    NO_ACCESS,
+    UnfitFileError,
+    length_of,
+    reading,
+)
 from wan_pipeline.dataset.release.tables import TABLE_SCHEMAS
 
 if TYPE_CHECKING:
@@ -62,7 +68,25 @@ _IMAGE_KEYS = ("path", "bytes", "sha256")
 
 
 class UnreadableManifestError(DamagedReleaseError):
-    """The manifest cannot be read as one; nothing is known about the release."""
+    """The manifest cannot be read as one; nothing is known about the release.
+
+    Attributes:
+        kind: `manifest`; `newer` where a later version of this package wrote it; or a kind of
+            `UnfitFileError`.
+        says: what is wrong, in words that follow the path.
+    """
+
+    def __init__(self, path: Path, kind: str, says: str) -> None:
+        if kind == "newer":
+            advice = "Install a newer wan_pipeline, or move the version's folder away"
+        else:
+            advice = "Restore it from a backup, or make a new version"
+        super().__init__(f"{path}: {says}. {advice}")
+        self.kind, self.says = kind, says
+
+
+class _NewerFormatError(ValueError):
+    """A later version of this package wrote it."""
 
 
 class Manifest(Part):
@@ -140,6 +164,7 @@ def read_manifest(path: Path) -> Manifest:
 
     Raises:
         DamagedReleaseError: it is not there, not one, or its bytes are not those of its hash.
+        ReleaseAccessError: this user may not read it.
     """
     data = manifest_bytes(path)
     manifest = parse_manifest(data, path)
@@ -158,25 +183,26 @@ def manifest_bytes(path: Path) -> bytes:
 
     Raises:
         UnreadableManifestError: they cannot be read.
+        ReleaseAccessError: this user may not read them.
     """
     try:
-        if not path.is_file():
-            raise UnreadableManifestError(
-                f"{path} is not there, so this folder is no release: restore it from a backup, or"
-                " make a new version"
-            )
-        size = path.stat().st_size
+        size = length_of(path, home=path.parent)
         if size > MAX_BYTES:
             raise UnreadableManifestError(
-                f"{path} has {size:,} bytes, more than the {MAX_BYTES:,} that a manifest may have:"
-                " it is none of ours. Restore it from a backup, or make a new version"
+                path,
+                "manifest",
+                f"it has {size:,} bytes, more than the {MAX_BYTES:,} that a manifest may have, so"
+                " it is none of ours",
             )
-        return path.read_bytes()
-    except OSError as error:
-        raise UnreadableManifestError(
-            f"{path} cannot be read: {error.strerror or error}. Let this user read it, or restore"
-            " it from a backup"
-        ) from error
+        with reading(path):
+            return path.read_bytes()
+    except UnfitFileError as error:
+        if error.kind == NO_ACCESS:
+            raise ReleaseAccessError(
+                f"{path}: {error.says}. Let it read the file and the folders above it (`ls -ld`"
+                " tells who may)"
+            ) from error
+        raise UnreadableManifestError(path, error.kind, error.says) from error
 
 
 def hash_of(data: bytes) -> str:
@@ -196,10 +222,9 @@ def parse_manifest(data: bytes, path: Path) -> Manifest:
         manifest = Manifest.model_validate(document)
         _check_tables(manifest)
     except (ValueError, RecursionError) as error:
-        raise UnreadableManifestError(
-            f"{path} cannot be used as a manifest: {_in_words(error)}. Restore it from a backup, or"
-            " make a new version"
-        ) from error
+        kind = "newer" if isinstance(error, _NewerFormatError) else "manifest"
+        says = f"it cannot be used as a manifest: {_in_words(error)}"
+        raise UnreadableManifestError(path, kind, says) from error
     return manifest
 
 
@@ -228,10 +253,12 @@ def _object(pairs: list[tuple[str, Any]]) -> Any:
 def _check_format(document: dict[str, Any]) -> None:
     if document.get("format") != FORMAT:
         raise ValueError(f"its format is {str(document.get('format'))[:60]!r}, not {FORMAT!r}")
-    if document.get("format_version") != FORMAT_VERSION:
-        raise ValueError(
-            f"its format version is {str(document.get('format_version'))[:20]}, and this version of"
-            f" wan_pipeline reads {FORMAT_VERSION}"
+    version = document.get("format_version")
+    if version != FORMAT_VERSION:
+        newer = isinstance(version, int) and version > FORMAT_VERSION
+        raise (_NewerFormatError if newer else ValueError)(
+            f"its format version is {str(version)[:20]}, and this version of wan_pipeline reads"
+            f" {FORMAT_VERSION}"
         )
 
 

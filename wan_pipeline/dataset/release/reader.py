@@ -15,15 +15,26 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from wan_pipeline.dataset.release.errors import DamagedReleaseError, ReleaseUsageError
+from wan_pipeline.dataset.release.errors import (
+    DamagedReleaseError,
+    ReleaseAccessError,
+    ReleaseUsageError,
+)
 from wan_pipeline.dataset.release.manifest import image_hash, read_manifest
 from wan_pipeline.dataset.release.reference import Reference, release_names, versions_of
+from wan_pipeline.dataset.release.regular import (
+    NO_ACCESS,
+    UnfitFileError,
+    length_of,
+    reading,
+)
 from wan_pipeline.dataset.release.tables import IMAGES_FILE, MANIFEST_FILE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
+    from wan_pipeline.dataset.release.errors import ReleaseError
     from wan_pipeline.dataset.release.manifest import Manifest
 
 __all__ = ["Release", "locate_release", "open_release"]
@@ -51,6 +62,11 @@ class Release:
     folder: Path
     data_root: Path
     manifest: Manifest
+
+    @property
+    def images(self) -> Path:
+        """The folder that every image lies in."""
+        return self.data_root / "images"
 
     def rows(
         self, columns: Sequence[str] | None = None, *, batch_rows: int = BATCH_ROWS
@@ -102,14 +118,22 @@ class Release:
 
         Raises:
             DamagedReleaseError: they are not there or others.
+            ReleaseAccessError: this user may not read them.
         """
         path = self.image_path(row_path)
         try:
-            data = path.read_bytes()
-        except OSError as error:
+            length_of(path, home=self.images)
+            with reading(path):
+                data = path.read_bytes()
+        except UnfitFileError as error:
+            if error.kind == NO_ACCESS:
+                raise ReleaseAccessError(
+                    f"{path}: {error.says}. Let it read the file and the folders above it (`ls -ld`"
+                    " tells who may)"
+                ) from error
             raise DamagedReleaseError(
-                f"{path} cannot be read ({error.strerror or error}), so {self.reference} is not"
-                " whole: restore the file from a backup"
+                f"{path}: {error.says}, so {self.reference} is not whole. Restore the file from a"
+                f" backup; `wan release verify {self.reference}` names all"
             ) from error
         if hashlib.sha256(data).hexdigest() != image_hash(row_path):
             raise DamagedReleaseError(
@@ -153,6 +177,7 @@ def open_release(releases_dir: Path, reference: str, *, lengths: bool = True) ->
     Raises:
         ReleaseUsageError: there is none.
         DamagedReleaseError: it is not what its manifest says.
+        ReleaseAccessError: this user may not read it.
     """
     name, version, folder = locate_release(releases_dir, reference)
     manifest = read_manifest(folder / MANIFEST_FILE)
@@ -169,34 +194,46 @@ def open_release(releases_dir: Path, reference: str, *, lengths: bool = True) ->
         manifest=manifest,
     )
     if wrong := [*_wrong_tables(release), *(_wrong_lengths(release) if lengths else ())]:
-        more = f", and {len(wrong) - NAMED} more" if len(wrong) > NAMED else ""
-        raise DamagedReleaseError(
-            f"{release.reference} is not what its manifest says: {', '.join(wrong[:NAMED])}{more}."
-            f" It is not read: `wan release verify {release.reference}` names every difference;"
-            " restore the files from a backup"
-        )
+        raise _refusal(release, wrong)
     return release
 
 
-def _wrong_tables(release: Release) -> Iterator[str]:
+def _refusal(release: Release, wrong: Sequence[tuple[str, str]]) -> ReleaseError:
+    """Why a release is not read; `wrong` is each file's kind of problem, and its words."""
+    more = f", and {len(wrong) - NAMED} more" if len(wrong) > NAMED else ""
+    named = ", ".join(says for _, says in wrong[:NAMED]) + more
+    verify = f"`wan release verify {release.reference}` names every difference"
+    if all(kind == NO_ACCESS for kind, _ in wrong):
+        return ReleaseAccessError(
+            f"{release.reference} cannot be read: {named}. Let this user read them (`ls -l` tells"
+            f" who may); {verify}"
+        )
+    return DamagedReleaseError(
+        f"{release.reference} is not what its manifest says: {named}. It is not read: {verify};"
+        " restore the files from a backup"
+    )
+
+
+def _wrong_tables(release: Release) -> Iterator[tuple[str, str]]:
     for table in release.manifest.tables:
         path = release.folder / table.file
         try:
-            with path.open("rb") as file:
+            length_of(path, home=release.folder)
+            with reading(path), path.open("rb") as file:
                 found = hashlib.file_digest(file, "sha256").hexdigest()
-        except OSError as error:
-            yield f"{table.file}: {error.strerror or error}"
+        except UnfitFileError as error:
+            yield error.kind, f"{table.file}: {error.says}"
             continue
         if found != table.sha256:
-            yield f"{table.file} was changed"
+            yield "bytes", f"{table.file} was changed"
 
 
-def _wrong_lengths(release: Release) -> Iterator[str]:
+def _wrong_lengths(release: Release) -> Iterator[tuple[str, str]]:
     for path, length in release.manifest.images.items():
         try:
-            found = (release.data_root / path).stat().st_size
-        except OSError as error:
-            yield f"{path}: {error.strerror or error}"
+            found = length_of(release.data_root / path, home=release.images)
+        except UnfitFileError as error:
+            yield error.kind, f"{path}: {error.says}"
             continue
         if found != length:
-            yield f"{path} has {found} bytes instead of {length}"
+            yield "length", f"{path} has {found} bytes instead of {length}"

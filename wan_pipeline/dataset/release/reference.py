@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from wan_pipeline.dataset.release.errors import ReleaseUsageError
+from wan_pipeline.dataset.release.errors import ReleaseAccessError, ReleaseUsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Generator
     from pathlib import Path
 
 __all__ = [
@@ -66,20 +68,41 @@ def checked_name(name: str) -> str:
 
 
 def versions_of(releases_dir: Path, name: str) -> list[int]:
-    """The finished versions of a release, the oldest first; none when there is no such release."""
+    """The finished versions of a release, the oldest first; none when there is no such release.
+
+    Raises:
+        ReleaseAccessError: this user may not look into the folder.
+    """
     folder = releases_dir / name
-    if not folder.is_dir():
-        return []
-    found = (_FOLDER.fullmatch(each.name) for each in folder.iterdir() if each.is_dir())
-    return sorted(int(each[1]) for each in found if each is not None)
+    with _looking_into(folder):
+        if not folder.is_dir():
+            return []
+        found = (_FOLDER.fullmatch(each.name) for each in folder.iterdir() if each.is_dir())
+        return sorted(int(each[1]) for each in found if each is not None)
 
 
 def release_names(releases_dir: Path) -> list[str]:
-    """Every name with a finished version, sorted."""
-    if not releases_dir.is_dir():
-        return []
-    names = (each.name for each in releases_dir.iterdir() if NAME.fullmatch(each.name))
+    """Every name with a finished version, sorted.
+
+    Raises:
+        ReleaseAccessError: this user may not look into a folder.
+    """
+    with _looking_into(releases_dir):
+        if not releases_dir.is_dir():
+            return []
+        names = [each.name for each in releases_dir.iterdir() if NAME.fullmatch(each.name)]
     return sorted(name for name in names if versions_of(releases_dir, name))
+
+
+@contextmanager
+def _looking_into(folder: Path) -> Generator[None]:
+    try:
+        yield
+    except PermissionError as error:
+        raise ReleaseAccessError(
+            f"{folder}: this user may not look into it. Let it read and enter the folder (`ls -ld`"
+            " tells who may)"
+        ) from error
 
 
 def every_version(releases_dir: Path) -> list[str]:

@@ -11,7 +11,7 @@ from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from wan_pipeline.dataset.release.content import CONTENT_COLUMNS, ContentHash
-from wan_pipeline.dataset.release.errors import DamagedReleaseError
+from wan_pipeline.dataset.release.errors import DamagedReleaseError, ReleaseAccessError
 from wan_pipeline.dataset.release.files import check_files
 from wan_pipeline.dataset.release.manifest import (
     UnreadableManifestError,
@@ -21,6 +21,7 @@ from wan_pipeline.dataset.release.manifest import (
     parse_manifest,
 )
 from wan_pipeline.dataset.release.reader import Release, locate_release
+from wan_pipeline.dataset.release.regular import MAY_NOT_READ, NO_ACCESS
 from wan_pipeline.dataset.release.tables import IMAGES_FILE, MANIFEST_FILE, TABLE_SCHEMAS
 
 if TYPE_CHECKING:
@@ -35,8 +36,10 @@ class Difference:
     """One thing that is not as it was released.
 
     Attributes:
-        kind: `missing`, `extra`, `length`, `bytes` or `unreadable` of a file; `manifest` when it
-            does not fit its own hash or place; `content` when the rows do not fit the manifest.
+        kind: of a file `missing`, `extra`, `length`, `bytes`, `not_a_file`, `outside` (a link
+            leads out of the data), `no_access` (for this user) or `unreadable`; `manifest` when it
+            does not fit its own hash or place, `newer` when a later version of this package wrote
+            it; `content` when the rows do not fit the manifest.
         path: the file, relative to the profile's data folder.
         says: what is wrong, in words, with what was expected and what was found.
     """
@@ -87,6 +90,7 @@ def verify_release(
 
     Raises:
         ReleaseUsageError: there is no such release.
+        ReleaseAccessError: this user may not look for it.
     """
     name, version, folder = locate_release(releases_dir, reference)
     spoken, root = f"{name}@v{version}", releases_dir.parent
@@ -96,8 +100,11 @@ def verify_release(
         data = manifest_bytes(path)
         manifest = parse_manifest(data, path)
     except UnreadableManifestError as error:
-        kind = "manifest" if path.exists() else "missing"
-        return _nothing_known(spoken, folder, Difference(kind=kind, path=shown, says=str(error)))
+        told = Difference(kind=error.kind, path=shown, says=error.says)
+        return _nothing_known(spoken, folder, told)
+    except ReleaseAccessError:
+        told = Difference(kind=NO_ACCESS, path=shown, says=MAY_NOT_READ)
+        return _nothing_known(spoken, folder, told)
     found = hash_of(data)
     release = Release(
         name=name,
@@ -163,7 +170,15 @@ def _of_manifest(
 
 def _extra(release: Release) -> Iterator[Difference]:
     known = {MANIFEST_FILE, *TABLE_SCHEMAS}
-    for path in sorted(release.folder.iterdir()):
+    try:
+        there = sorted(release.folder.iterdir())
+    except PermissionError:
+        shown = release.folder.relative_to(release.data_root).as_posix()
+        yield Difference(
+            kind=NO_ACCESS, path=shown, says="this user may not see what else is in the folder"
+        )
+        return
+    for path in there:
         if path.name not in known:
             yield Difference(
                 kind="extra",
@@ -188,18 +203,25 @@ def _content(release: Release) -> Iterator[Difference]:
     try:
         content, paths, rows = _read_content(release)
     except (DamagedReleaseError, KeyError) as error:
-        yield Difference(kind="content", path=shown, says=str(error))
+        reason = str(error.__cause__ or error).splitlines()[0]
+        yield Difference(kind="content", path=shown, says=f"its rows cannot be read ({reason})")
         return
-    for what, listed, there in (
-        ("content hash", manifest.hashes.content, content),
-        ("number of images", manifest.counts.images, rows),
-        ("images that the rows name", sorted(manifest.images), sorted(paths)),
+    for what, listed, found in (
+        ("have the content hash {}, and the manifest says {}", manifest.hashes.content, content),
+        ("are {}, and the manifest says {}", manifest.counts.images, rows),
     ):
-        if listed != there:
-            says = f"the manifest has another {what} than the rows"
-            if isinstance(listed, str | int):
-                says += f": {listed} instead of {there}"
-            yield Difference(kind="content", path=shown, says=says)
+        if listed != found:
+            yield Difference(
+                kind="content", path=shown, says=f"its rows {what.format(found, listed)}"
+            )
+    if paths != manifest.images.keys():
+        unlisted, unnamed = paths - manifest.images.keys(), manifest.images.keys() - paths
+        yield Difference(
+            kind="content",
+            path=shown,
+            says="its rows name other images than the manifest lists: the manifest lacks"
+            f" {len(unlisted)} of theirs, and lists {len(unnamed)} that no row names",
+        )
 
 
 def _read_content(release: Release) -> tuple[str, set[str], int]:

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from wan_pipeline.dataset.release.errors import DamagedReleaseError
-from wan_pipeline.dataset.release.files import check_files
+from wan_pipeline.dataset.release.errors import DamagedReleaseError, ReleaseAccessError
+from wan_pipeline.dataset.release.files import MAKE_READABLE, check_files
+from wan_pipeline.dataset.release.regular import NO_ACCESS
 
 if TYPE_CHECKING:
     from wan_pipeline.dataset.release.reader import Release
@@ -29,6 +30,7 @@ def require_whole(sample: Sample, release: Release) -> None:
 
     Raises:
         DamagedReleaseError: a file is missing or has other bytes; the message names it.
+        ReleaseAccessError: this user may not read one.
     """
     images = {each.path: each for request in sample.requests for each in request.images}
     for path in images:
@@ -38,6 +40,11 @@ def require_whole(sample: Sample, release: Release) -> None:
     if not wrong:
         return
     more = f"; and {len(wrong) - NAMED} more" if len(wrong) > NAMED else ""
+    if all(each.kind == NO_ACCESS for each in wrong):
+        raise ReleaseAccessError(
+            f"the sample cannot be read: {'; '.join(map(str, wrong[:NAMED]))}{more}."
+            f" {MAKE_READABLE}. Nothing was sent"
+        )
     raise DamagedReleaseError(
         f"{len(wrong)} of the sample's {len(images)} files are not those that {release.reference}"
         f" released: {'; '.join(map(str, wrong[:NAMED]))}{more}. Restore them from a backup, or let"

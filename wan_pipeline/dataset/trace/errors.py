@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
-__all__ = ["NothingFoundError", "TraceError", "UnclearTraceError", "UnknownFileError"]
+__all__ = [
+    "NothingFoundError",
+    "TraceError",
+    "UnclearTraceError",
+    "UnknownFileError",
+    "UnreadableFileError",
+]
 
 
 class TraceError(Exception):
@@ -19,3 +25,7 @@ class UnknownFileError(TraceError):
 
 class UnclearTraceError(TraceError):
     """The word means several things."""
+
+
+class UnreadableFileError(TraceError):
+    """The file cannot be read."""

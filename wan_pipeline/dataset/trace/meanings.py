@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import pyarrow.compute as pc
 
 from wan_pipeline.dataset.provenance.reading import read_mark
-from wan_pipeline.dataset.trace.errors import UnknownFileError
+from wan_pipeline.dataset.trace.errors import UnknownFileError, UnreadableFileError
 from wan_pipeline.dataset.trace.places import PlannedRows, exported_as
 from wan_pipeline.dataset.trace.story import FoundBy
 from wan_pipeline.ledger.origins import (
@@ -64,6 +64,7 @@ def meanings_of(asked: str, ledger: LedgerReader, places: Places) -> list[Meanin
 
     Raises:
         UnknownFileError: it is a file that leads to no image, and no word either.
+        UnreadableFileError: it is a file that cannot be read, and no word either.
         LedgerUnavailableError: the database cannot be read.
     """
     file = Path(asked)
@@ -71,7 +72,7 @@ def meanings_of(asked: str, ledger: LedgerReader, places: Places) -> list[Meanin
         return _of_word(asked, ledger, places) or _of_file_name(asked, ledger, places)
     try:
         return [_of_file(file, ledger, places)]
-    except UnknownFileError:
+    except (UnknownFileError, UnreadableFileError):
         # A prompt may be named like a file that happens to lie here.
         if words := _of_word(asked, ledger, places):
             return words
@@ -81,6 +82,8 @@ def meanings_of(asked: str, ledger: LedgerReader, places: Places) -> list[Meanin
 def _is_file(path: Path) -> bool:
     try:
         return path.is_file()
+    except PermissionError:  # which opening it will say
+        return True
     except (OSError, ValueError):  # too long for a name, or none
         return False
 
@@ -89,8 +92,14 @@ def _is_file(path: Path) -> bool:
 
 
 def _of_file(file: Path, ledger: LedgerReader, places: Places) -> Meaning:
-    with file.open("rb") as stream:
-        digest = hashlib.file_digest(stream, "sha256").hexdigest()
+    try:
+        with file.open("rb") as stream:
+            digest = hashlib.file_digest(stream, "sha256").hexdigest()
+    except OSError as error:
+        raise UnreadableFileError(
+            f"{str(file)!r} cannot be read: {error.strerror or error}. Let this user read it"
+            " (`ls -l` tells who may), or give the image's id"
+        ) from error
     if known := requests_of_image(ledger, digest):
         return _image(digest, "as received", FoundBy.STORED_BYTES, known)
     if shipped := places.exported(pc.field("file_sha256") == digest, also=file):

@@ -49,6 +49,7 @@ def trace(asked: str, *, ledger: LedgerReader, layout: DataLayout) -> Trace:
     Raises:
         NothingFoundError: nothing is known under that word.
         UnknownFileError: the file is no image that is known, and names none.
+        UnreadableFileError: the file cannot be read.
         UnclearTraceError: it means several things; the message names them.
         LedgerUnavailableError: the database cannot be read.
     """

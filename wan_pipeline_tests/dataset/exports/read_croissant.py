@@ -18,9 +18,9 @@ def read(folder: str) -> dict[str, Any]:
     issues = dataset.metadata.ctx.issues
     rows = list(dataset.records("rows-records"))
     if "rows/row" in rows[0]:
-        seeds = [json.loads(row["rows/row"])["seed"] for row in rows]
+        told = [json.loads(row["rows/row"]) for row in rows]
     else:
-        seeds = [row["rows/seed"] for row in rows]
+        told = [{name.removeprefix("rows/"): row[name] for name in row} for row in rows]
     if "rows/image" in rows[0]:
         images = [row["rows/image"] for row in rows]
     else:
@@ -28,9 +28,14 @@ def read(folder: str) -> dict[str, Any]:
     return {
         "errors": list(issues.errors),
         "warnings": list(issues.warnings),
-        "seeds": sorted(seeds),
+        "seeds": sorted(row["seed"] for row in told),
+        "hashes": sorted(_text(row["file_sha256"]) for row in told),
         "sizes": [image.size for image in images],
     }
+
+
+def _text(value: str | bytes) -> str:
+    return value if isinstance(value, str) else value.decode()
 
 
 if __name__ == "__main__":

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
 import tarfile
 from typing import TYPE_CHECKING, Any
 
 import pyarrow.parquet as pq
 import pytest
-from filelock import FileLock
 
 from wan_pipeline.dataset.exports.export import export_release
 from wan_pipeline.dataset.exports.index import INDEX
@@ -137,39 +135,6 @@ def test_a_damaged_image_stops_the_export(layout: ExportFormat, tmp_path: Path) 
         export_release(release, ExportTerms(format=layout), out)
     assert content(out / f"{layout}-marked") == before
     assert [each.name for each in out.iterdir() if each.name.startswith(".tmp")] == []
-
-
-def test_an_older_export_is_replaced_and_leftovers_go(release: Release, tmp_path: Path) -> None:
-    """What a killed process left behind is no part of anything."""
-    left = tmp_path / ".tmp-00000000-1-0.0-dead"
-    left.mkdir()
-    (left / "half").touch()
-    os.utime(left, (0, 0))
-    terms = ExportTerms(format=ExportFormat.IMAGEFOLDER)
-    folder = export_release(release, terms, tmp_path).folder
-    (folder / "stray").touch()
-    export_release(release, terms, tmp_path)
-    assert not (folder / "stray").exists()
-    assert sorted(each.name for each in tmp_path.iterdir()) == [".export.lock", folder.name]
-
-
-def test_a_folder_that_is_no_export_is_left_alone(release: Release, tmp_path: Path) -> None:
-    """`--out` may name anything."""
-    theirs = tmp_path / "parquet-marked"
-    theirs.mkdir()
-    (theirs / "export.json").write_text('{"kind": "something else"}')
-    with pytest.raises(ExportError, match="no export of ours"):
-        export_release(release, ExportTerms(format=ExportFormat.PARQUET), tmp_path)
-    assert (theirs / "export.json").exists()
-
-
-def test_two_at_once_do_not_mix(release: Release, tmp_path: Path) -> None:
-    """The second is told to wait."""
-    with (
-        FileLock(tmp_path / ".export.lock"),
-        pytest.raises(ExportError, match="another process is exporting"),
-    ):
-        export_release(release, ExportTerms(format=ExportFormat.PARQUET), tmp_path)
 
 
 SIGNED_BY_PROVIDER = 3  # of four images

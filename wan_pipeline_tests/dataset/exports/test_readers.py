@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import hashlib
 import tarfile
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,9 +14,10 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
-from wan_pipeline.dataset.exports.terms import BytesMode, ExportFormat
+from wan_pipeline.dataset.exports.export import export_release
+from wan_pipeline.dataset.exports.terms import BytesMode, ExportFormat, ExportTerms
 from wan_pipeline_tests.dataset.exports.conftest import IMAGES, SHARD_BYTES, read_by_croissant
-from wan_pipeline_tests.release_fixture import MOMENT, picture
+from wan_pipeline_tests.release_fixture import MOMENT, make_release, picture
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -134,3 +136,52 @@ def test_croissant_is_valid_and_read(exported: Callable[..., Path], tmp_path: Pa
         assert all("citeAs" in warning for warning in each["warnings"])
         assert each["seeds"] == list(range(IMAGES))
         assert each["sizes"] == [[24, 16]] * IMAGES
+
+
+@pytest.mark.parametrize("layout", list(ExportFormat))
+def test_croissant_never_takes_one_export_for_another(
+    layout: ExportFormat, exported: Callable[..., Path], tmp_path: Path
+) -> None:
+    """Two releases, two kinds of bytes, one after another, with one cache."""
+    other = make_release(tmp_path / "other", [(picture(9, "png"), "png")])
+    whole = ExportTerms(format=layout)
+    folders = [
+        exported(layout, BytesMode.MARKED),
+        exported(layout, BytesMode.ORIGINAL),
+        export_release(other, whole, tmp_path / "out").folder,
+        export_release(
+            other, replace(whole, bytes_mode=BytesMode.ORIGINAL), tmp_path / "out"
+        ).folder,
+    ]
+    found = read_by_croissant(folders, cache=tmp_path / "cache")
+    for folder, each in zip(folders, found, strict=True):
+        index = pq.read_table(folder / "index.parquet")["file_sha256"].to_pylist()
+        assert each["hashes"] == sorted(index)
+    assert len({tuple(each["hashes"]) for each in found}) == len(folders)
+
+
+@leaves_files_open
+@pytest.mark.parametrize("way", ["the card's", "braces"])
+def test_webdataset_finds_every_shard_of_a_split(
+    way: str, exported: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As the card says, and as those do who write a range."""
+    import webdataset  # noqa: PLC0415  slow to import
+
+    folder = exported(ExportFormat.WEBDATASET)
+    monkeypatch.chdir(folder)
+    names = sorted(path.name for path in (folder / "data").glob("train-*.tar"))
+    if way == "braces":
+        last = len(names) - 1
+        assert last
+        begins, _, ends = names[0].rpartition("-00000-")
+        pattern = f"data/{begins}-{{00000..{last:05d}}}-{ends}"
+        samples = list(webdataset.WebDataset(pattern, shardshuffle=False).decode("pil"))
+    else:
+        card = (folder / "README.md").read_text(encoding="utf-8")
+        code = card.partition("import glob")[2].partition("```")[0]
+        scope: dict[str, Any] = {}
+        exec(f"import glob{code}", scope)
+        samples = list(scope.pop("ds"))
+    gc.collect()
+    assert {sample["json"]["seed"] for sample in samples} == {0, 1, 2, 4, 6}
