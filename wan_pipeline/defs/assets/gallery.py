@@ -26,6 +26,7 @@ from wan_pipeline.prompts.expand import PlannedRequest
 from wan_pipeline.prompts.plan_table import REQUESTS_FILE, iter_requests
 from wan_pipeline.report.gallery import GallerySummary, write_gallery
 from wan_pipeline.report.items import AbsentRequest, GalleryRow, Outcome
+from wan_pipeline.report.pages import relative_link
 from wan_pipeline.report.rows import gallery_rows
 from wan_pipeline.report.run_history import RunHistory, read_history
 from wan_pipeline.report.run_report import REPORT_FILE, write_run_report
@@ -125,7 +126,7 @@ def _summary(
     wan: WanResource, prompt_set: str, rows: Sequence[GalleryRow], known: _Known
 ) -> GallerySummary:
     """What became of the set's requests, in the words of the page."""
-    standing, incomplete = known.standing, known.incomplete
+    standing, incomplete, layout = known.standing, known.incomplete, wan.layout
     once = {row.request_id: row for row in incomplete}.values()
     return GallerySummary(
         prompt_set=prompt_set,
@@ -139,8 +140,9 @@ def _summary(
         cost_usd=known.history.spent_usd,
         shown_usd=sum((row.cost_usd for row in rows), Decimal(0)),
         created=datetime.now(UTC),
-        absent=_absent(incomplete, wan.layout.tables(prompt_set) / REQUESTS_FILE),
+        absent=_absent(incomplete, layout.tables(prompt_set) / REQUESTS_FILE),
         report=REPORT_FILE,
+        quarantine=relative_link(layout.quarantine(prompt_set), layout.gallery(prompt_set)),
     )
 
 
@@ -172,7 +174,7 @@ def _absent(incomplete: Sequence[RequestOutcome], requests: Path) -> list[Absent
 
 def _absent_request(row: RequestOutcome, planned: PlannedRequest) -> AbsentRequest:
     asked, outcome = planned.request, _outcome(row.state)
-    is_short = outcome is Outcome.FEWER_THAN_N
+    is_short = outcome is Outcome.BROUGHT_FEWER
     return AbsentRequest(
         request_id=row.request_id,
         prompt_id=row.prompt_id,
@@ -202,5 +204,5 @@ def _outcome(state: str) -> Outcome:
 _BY_STATE = {
     PurchaseState.UNKNOWN: Outcome.UNKNOWN,
     LOST: Outcome.LOST,
-    PurchaseState.STORED: Outcome.FEWER_THAN_N,
+    PurchaseState.STORED: Outcome.BROUGHT_FEWER,
 }
