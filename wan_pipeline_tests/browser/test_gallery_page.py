@@ -150,6 +150,7 @@ def test_a_column_goes_by_its_name_and_what_is_not_there_is_said(
     page.goto(f"{gallery_url}#size=9*9")
     expect(said).to_contain_text("size=9*9. No image has it.")
     expect(page.locator("#count")).to_have_text("0 of 18 images")
+    expect(page.get_by_text("seed source", exact=True)).to_be_hidden()
     page.get_by_role("button", name="Remove size: 9×9").click()
     size = page.get_by_role("group", name="size", exact=True)
     expect(size.locator("label", has_text="9×9")).to_be_hidden()

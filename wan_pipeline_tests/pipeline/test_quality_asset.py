@@ -194,6 +194,7 @@ def test_a_set_that_lacks_images_only_is_not_complete(
     page = (site.layout.gallery("short") / "index.html").read_text("utf-8")
     assert 'class="badge badge-good"' not in page
     assert "1 missing image<" in page
+    assert 'href="../../quality/short.html">Quarantine</a>' in page
     assert "<dt>missing images</dt><dd>1</dd>" in page
     assert "its task brought fewer images than it asked for: 3 of 4" in page
     told = run.metadata["gallery"]

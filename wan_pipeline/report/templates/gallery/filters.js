@@ -76,6 +76,7 @@ const drawFacet = (facet, place) => {
   if (facet.typed) drawBox(facet, group);
   else drawValues(facet, group);
   section.append(group);
+  facet.section = section;
   return section;
 };
 const drawFacets = () => {
@@ -102,6 +103,7 @@ const tellCounts = () => {
     }
     facet.more.textContent = `${count(late)} more`;
     facet.more.hidden = late === 0;
+    facet.section.hidden = [...facet.rows.values()].every(({ label }) => label.hidden);
   }
 };
 const drawChips = () => {
