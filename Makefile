@@ -4,6 +4,7 @@
 SET ?= showcase
 PYTHON ?= python3
 PORT ?= 3000
+PAGES_PORT ?= $(shell expr $(PORT) + 1)
 WAN_PROFILE ?= emulator
 WAN_DATA_DIR ?= data
 DAGSTER_HOME ?= $(abspath $(WAN_DATA_DIR)/$(WAN_PROFILE)/dagster)
@@ -16,16 +17,17 @@ LOCK := $(shell command -v flock >/dev/null 2>&1 && echo flock .venv.lock)
 .PHONY: run test dev kills crash storm lint clean lock
 
 run: $(VENV)/run.stamp
-	@$(BIN)/wan run $(SET)
+	@WAN_PAGES_URL="$${WAN_PAGES_URL:-http://127.0.0.1:$(PAGES_PORT)}" $(BIN)/wan run $(SET)
 
 test: $(VENV)/dev.stamp
 	@$(BIN)/python -m pytest -n 5 --dist worksteal
 
-# The UI of the profile's own instance. Planning first is free and registers every prompt set.
+# The UI of the profile's own instance, and the pages that it links to. Planning first is free and
+# registers every prompt set.
 dev: $(VENV)/run.stamp
 	@$(BIN)/wan plan
 	@DAGSTER_HOME="$(DAGSTER_HOME)" PATH="$(abspath $(BIN)):$$PATH" \
-		dagster dev -w workspace.yaml -h 127.0.0.1 -p $(PORT)
+		$(BIN)/wan pages --port $(PAGES_PORT) dagster dev -w workspace.yaml -h 127.0.0.1 -p $(PORT)
 
 # Bill against ledger after every kill; the last line is the sum.
 KILLS ?= 20

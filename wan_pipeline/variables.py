@@ -254,6 +254,11 @@ class Variables(BaseSettings):
     canary_sample: int = Field(
         default=4, ge=1, le=10_000, description="How many of its requests are bought each week."
     )
+    pages_url: str | None = Field(
+        default=None,
+        description="Origin and path under which data/<profile>/ is served, so that the UI can link"
+        " to its pages; without it the UI tells where they lie.",
+    )
     emulator_speed_up: float | None = Field(
         default=None,
         ge=1,
@@ -276,5 +281,19 @@ class Variables(BaseSettings):
             raise ValueError(
                 f"WAN_BASE_URL {problem}. Set it to the origin of the API, such as"
                 " https://cloud.vtrix.ai, or unset it for the profile's own. Nothing was sent"
+            )
+        return value
+
+    @field_validator("pages_url")
+    @classmethod
+    def _takes_paths(cls, value: str | None) -> str | None:
+        """A link that leads nowhere would stay in the run history for good."""
+        if value is None:
+            return None
+        value = value.strip().rstrip("/")
+        if problem := problem_of_origin(value):
+            raise ValueError(
+                f"WAN_PAGES_URL {problem}. Set it to where data/<profile>/ is served, such as"
+                " http://127.0.0.1:3001, or unset it for paths instead of links"
             )
         return value

@@ -85,7 +85,7 @@ def made_row(number: int, *, image_id: str, path: str, fmt: str, size: int) -> d
         "submitted_at": MOMENT,
         "completed_at": MOMENT + timedelta(seconds=9),
         "latency_s": 9.0,
-        "url": f"http://127.0.0.1/{number}",
+        "url": f"http://user:pass@127.0.0.1/{number}.png?Expires=1&Signature=s3cret#top",
         "url_expires_at": None,
         "path": path,
         "format": fmt,

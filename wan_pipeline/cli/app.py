@@ -21,6 +21,7 @@ from wan_pipeline.cli.amounts import read_budget
 from wan_pipeline.cli.exit_codes import ExitCode
 from wan_pipeline.cli.explained import explained
 from wan_pipeline.cli.ledger import ledger
+from wan_pipeline.cli.pages import PAGES_OPTIONS, pages
 from wan_pipeline.cli.reconcile import reconcile
 from wan_pipeline.cli.release import release
 from wan_pipeline.cli.reproduce import reproduce
@@ -203,6 +204,7 @@ def status(sets: Sets = None, *, as_json: AsJson = False) -> None:
         raise typer.Exit(ExitCode.USAGE)
 
 
+app.command(context_settings=PAGES_OPTIONS)(pages)
 app.command()(reconcile)
 app.command()(reproduce)
 app.command()(trace)

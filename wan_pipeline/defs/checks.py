@@ -75,7 +75,7 @@ def image_count_is_sum_of_n(
         passed=missing <= allowed * wanted and not too_many,
         severity=ERROR,
         description=f"{images.num_rows} images stored, {wanted} asked for"
-        f"{ui.share_allowed(allowed)}",
+        f"{ui.share_allowed(wan, 'missing_images_allowed')}",
         metadata={
             "images_stored": images.num_rows,
             "images_asked_for": wanted,
@@ -83,7 +83,9 @@ def image_count_is_sum_of_n(
             "share": missing / wanted if wanted else 0.0,
             "requests": ui.table_rows(short),
             # Both are written by `quality`, which comes later in a build.
-            "page": ui.section(layout.quarantine(context.partition_key), RequestFlag.FEWER_THAN_N),
+            "page": ui.page_link(
+                layout.quarantine(context.partition_key), wan, RequestFlag.FEWER_THAN_N
+            ),
             "table": dg.MetadataValue.path(str(layout.quality_outcomes(context.partition_key))),
         },
     )
@@ -134,13 +136,13 @@ def sizes_are_as_requested(
         passed=len(wrong) <= allowed * rows.num_rows,
         severity=ERROR,
         description=f"{len(wrong)} of {rows.num_rows} images have another size"
-        f"{ui.share_allowed(allowed)}",
+        f"{ui.share_allowed(wan, 'wrong_size_allowed')}",
         metadata={
             "wrong_size": len(wrong),
             "share": len(wrong) / rows.num_rows if rows.num_rows else 0.0,
             "images": ui.table_rows(wrong),
             # Both are written by `quality`, which comes later in a build.
-            "page": ui.section(layout.quarantine(context.partition_key), Flag.WRONG_SIZE),
+            "page": ui.page_link(layout.quarantine(context.partition_key), wan, Flag.WRONG_SIZE),
             "table": dg.MetadataValue.path(str(layout.quality(context.partition_key))),
         },
     )

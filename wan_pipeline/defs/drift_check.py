@@ -11,6 +11,7 @@ from wan_pipeline.dataset.reproduction.table import DRIFT_FILE
 from wan_pipeline.dataset.reproduction.verdict import REPORT_FILE, Verdict, read_report
 from wan_pipeline.defs import ui
 from wan_pipeline.defs.assets.drift import FOLDER
+from wan_pipeline.defs.resources import WanResource
 from wan_pipeline.report.drift import PAGE_FILE
 
 __all__ = ["drift_checks"]
@@ -21,7 +22,7 @@ NEVER = "nothing was reproduced yet: launch the job `reproduce` with a release"
 
 
 @dg.asset_check(asset="drift")
-def no_drift(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
+def no_drift(context: dg.AssetCheckExecutionContext, wan: WanResource) -> dg.AssetCheckResult:
     """The newest reproduction brought the same pictures, and all of them; others are named."""
     event = context.instance.get_latest_materialization_event(dg.AssetKey("drift"))
     told = event.asset_materialization if event is not None else None
@@ -42,7 +43,7 @@ def no_drift(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
             "counted": report["counted"],
             "drifted": report["drifted"],
             "images": ui.table_rows(_named(folder / DRIFT_FILE), limit=SHOWN),
-            "page": dg.MetadataValue.path(str(folder / PAGE_FILE)),
+            "page": ui.page_link(folder / PAGE_FILE, wan),
         },
     )
 

@@ -32,17 +32,17 @@ TOLD = ["prompt_id", "request_id", "image_index", "image_id"]
 @dg.asset_check(asset="quality", partitions_def=prompt_sets)
 def images_differ(context: dg.AssetCheckExecutionContext, wan: WanResource) -> dg.AssetCheckResult:
     """No image looks like another one of its set, by perceptual hash."""
-    layout, settings = wan.layout, wan.settings()
-    found = Flagged(layout, context.partition_key, Flag.NEAR_DUPLICATE)
-    pairs = layout.quality_pairs(context.partition_key)
+    settings = wan.settings()
+    found = Flagged(wan, context.partition_key, Flag.NEAR_DUPLICATE)
+    pairs = wan.layout.quality_pairs(context.partition_key)
     listed = read_table(pairs)
     left_out = int((listed.schema.metadata or {}).get(b"pairs_left_out", b"0"))
-    allowed = settings.near_duplicates_allowed
     return found.result(
-        passed=found.share <= allowed,
+        passed=found.share <= settings.near_duplicates_allowed,
         severity=WARN,
         description=f"{found.count} of {found.images} images differ from another one in at most"
-        f" {settings.near_duplicate_distance} of 64 bits{ui.share_allowed(allowed)}",
+        f" {settings.near_duplicate_distance} of 64 bits"
+        f"{ui.share_allowed(wan, 'near_duplicates_allowed')}",
         metadata={
             "groups": found.distinct("near_duplicate_group"),
             "pairs": listed.num_rows + left_out,
@@ -60,12 +60,12 @@ def images_are_not_blank(
 ) -> dg.AssetCheckResult:
     """There is something to see on every image."""
     settings = wan.settings()
-    found = Flagged(wan.layout, context.partition_key, Flag.BLANK)
+    found = Flagged(wan, context.partition_key, Flag.BLANK)
     return found.result(
         passed=found.share <= settings.blank_allowed,
         severity=WARN,
         description=f"{found.count} of {found.images} images have a contrast below"
-        f" {settings.blank_contrast:g}{ui.share_allowed(settings.blank_allowed)}",
+        f" {settings.blank_contrast:g}{ui.share_allowed(wan, 'blank_allowed')}",
         columns=["contrast"],
     )
 
@@ -78,7 +78,7 @@ def images_can_be_decoded(
 
     A measured one is not read again; that files still are there is checked on `spend`.
     """
-    found = Flagged(wan.layout, context.partition_key, Flag.UNDECODABLE)
+    found = Flagged(wan, context.partition_key, Flag.UNDECODABLE)
     return found.result(
         passed=found.count == 0,
         severity=ERROR,
@@ -98,7 +98,7 @@ def watermarks_are_where_asked_for(
     model made it. A corner that is not plain proves nothing.
     """
     layout, prompt_set = wan.layout, context.partition_key
-    found = Flagged(layout, prompt_set, Flag.NO_WATERMARK_INFORMATION)
+    found = Flagged(wan, prompt_set, Flag.NO_WATERMARK_INFORMATION)
     asked = pq.read_table(layout.metadata(prompt_set), columns=["image_id", "watermark"])
     asked_for = pc.count_distinct(asked.filter(asked["watermark"])["image_id"]).as_py()
     allowed = wan.settings().unmarked_allowed
@@ -107,7 +107,7 @@ def watermarks_are_where_asked_for(
         passed=found.count <= allowed * asked_for,
         severity=WARN,
         description=f"{found.count} of {asked_for} images that should bear a watermark show no sign"
-        f" of it{ui.share_allowed(allowed)}",
+        f" of it{ui.share_allowed(wan, 'unmarked_allowed')}",
         metadata={
             "asked_for": asked_for,
             "labelled_files": pc.count_distinct(labelled["image_id"]).as_py(),
@@ -121,18 +121,18 @@ def no_moderation_failures(
     context: dg.AssetCheckExecutionContext, wan: WanResource
 ) -> dg.AssetCheckResult:
     """Moderation rejected no request of the set; those it did are listed."""
-    layout, prompt_set = wan.layout, context.partition_key
-    outcomes, allowed = _outcomes(layout, prompt_set), wan.settings().moderated_allowed
+    prompt_set = context.partition_key
+    outcomes, allowed = _outcomes(wan.layout, prompt_set), wan.settings().moderated_allowed
     count = outcomes.count(RequestFlag.MODERATION_FAILED)
     return dg.AssetCheckResult(
         passed=count <= allowed * outcomes.requests,
         severity=WARN,
         description=f"{count} of {outcomes.requests} requests were rejected by moderation"
-        f"{ui.share_allowed(allowed)}",
+        f"{ui.share_allowed(wan, 'moderated_allowed')}",
         metadata={
             "moderated_requests": count,
             "requests": outcomes.requests,
-            **_where(layout, prompt_set, outcomes, RequestFlag.MODERATION_FAILED),
+            **_where(wan, prompt_set, outcomes, RequestFlag.MODERATION_FAILED),
         },
     )
 
@@ -142,19 +142,20 @@ def every_prompt_has_an_image(
     context: dg.AssetCheckExecutionContext, wan: WanResource
 ) -> dg.AssetCheckResult:
     """Every prompt produced at least one image; an error once no run will bring one by itself."""
-    layout, prompt_set = wan.layout, context.partition_key
-    outcomes, allowed = _outcomes(layout, prompt_set), wan.settings().without_image_allowed
+    prompt_set = context.partition_key
+    outcomes, allowed = _outcomes(wan.layout, prompt_set), wan.settings().without_image_allowed
     count = outcomes.count(RequestFlag.NEVER_PRODUCED)
     return dg.AssetCheckResult(
         passed=count <= allowed * outcomes.prompts,
         severity=ERROR if outcomes.given_up else WARN,
         description=f"{count} of {outcomes.prompts} prompts have no image, {outcomes.given_up} of"
-        f" them for a reason that does not pass by itself{ui.share_allowed(allowed)}",
+        f" them for a reason that does not pass by itself"
+        f"{ui.share_allowed(wan, 'without_image_allowed')}",
         metadata={
             "prompts_without_image": count,
             "given_up": outcomes.given_up,
             "prompts": outcomes.prompts,
-            **_where(layout, prompt_set, outcomes, RequestFlag.NEVER_PRODUCED),
+            **_where(wan, prompt_set, outcomes, RequestFlag.NEVER_PRODUCED),
         },
     )
 
@@ -162,10 +163,10 @@ def every_prompt_has_an_image(
 class Flagged:
     """The rows of a set's quality table that bear one flag; images are counted once."""
 
-    def __init__(self, layout: DataLayout, prompt_set: str, flag: Flag) -> None:
+    def __init__(self, wan: WanResource, prompt_set: str, flag: Flag) -> None:
         """Read the table."""
-        self._layout, self._set, self._flag = layout, prompt_set, flag
-        self.table = read_table(layout.quality(prompt_set))
+        self._wan, self._set, self._flag = wan, prompt_set, flag
+        self.table = read_table(wan.layout.quality(prompt_set))
         bears = [flag in flags for flags in self.table["flags"].to_pylist()]
         self._rows = self.table.filter(bears) if bears else self.table
         self.images: int = pc.count_distinct(self.table["image_id"]).as_py()
@@ -190,6 +191,7 @@ class Flagged:
         metadata: Mapping[str, object] | None = None,
     ) -> dg.AssetCheckResult:
         """The check's result: counts, the first rows with some columns, and where all of it is."""
+        layout = self._wan.layout
         first = self._rows.select([*TOLD, *columns]).slice(0, SHOWN).to_pylist()
         return dg.AssetCheckResult(
             passed=passed,
@@ -201,8 +203,8 @@ class Flagged:
                 "share": self.share,
                 **(metadata or {}),
                 "rows": ui.table_rows(first),
-                "page": ui.section(self._layout.quarantine(self._set), self._flag.value),
-                "table": dg.MetadataValue.path(str(self._layout.quality(self._set))),
+                "page": ui.page_link(layout.quarantine(self._set), self._wan, self._flag),
+                "table": dg.MetadataValue.path(str(layout.quality(self._set))),
             },
         )
 
@@ -212,7 +214,7 @@ def _outcomes(layout: DataLayout, prompt_set: str) -> RequestOutcomes:
 
 
 def _where(
-    layout: DataLayout, prompt_set: str, outcomes: RequestOutcomes, flag: RequestFlag
+    wan: WanResource, prompt_set: str, outcomes: RequestOutcomes, flag: RequestFlag
 ) -> dict[str, dg.MetadataValue]:
     """The first requests that bear a flag, and where all of them are."""
     first = [
@@ -227,8 +229,8 @@ def _where(
     ]
     return {
         "rows": ui.table_rows(first),
-        "page": ui.section(layout.quarantine(prompt_set), flag.value),
-        "table": dg.MetadataValue.path(str(layout.quality_outcomes(prompt_set))),
+        "page": ui.page_link(wan.layout.quarantine(prompt_set), wan, flag),
+        "table": dg.MetadataValue.path(str(wan.layout.quality_outcomes(prompt_set))),
     }
 
 

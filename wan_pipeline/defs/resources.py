@@ -115,6 +115,7 @@ class WanResource(dg.ConfigurableResource):
     drift_share: float = Field(0.0, description=_said("drift_share"))
     canary_release: str | None = Field(None, description=_said("canary_release"))
     canary_sample: int = Field(4, description=_said("canary_sample"))
+    pages_url: str | None = Field(None, description=_said("pages_url"))
     emulator_speed_up: float | None = Field(None, description=_said("emulator_speed_up"))
     emulator_plan: str | None = Field(None, description=_said("emulator_plan"))
 

@@ -10,6 +10,8 @@ import dagster as dg
 import pyarrow as pa
 
 from wan_pipeline.dataset.fields import description_of
+from wan_pipeline.defs.resources import WanResource
+from wan_pipeline.report.pages import relative_link
 
 __all__ = [
     "Origins",
@@ -18,8 +20,9 @@ __all__ = [
     "from_words",
     "further_table",
     "money",
+    "page_link",
+    "page_told",
     "same_columns",
-    "section",
     "share_allowed",
     "table_rows",
 ]
@@ -97,14 +100,27 @@ def money(amount: Any) -> dg.MetadataValue:
     return dg.MetadataValue.null() if amount is None else dg.MetadataValue.float(float(amount))
 
 
-def section(page: Path, anchor: str) -> dg.MetadataValue:
-    """A part of a page on disk, to open."""
-    return dg.MetadataValue.url(f"{page.as_uri()}#{anchor}")
+def page_link(page: Path, wan: WanResource, anchor: str = "") -> dg.MetadataValue:
+    """A page, or a part of it: to open where pages are served, else to copy.
+
+    A browser follows no ``file:`` link of a page that came over HTTP, so none is made.
+    """
+    part, served = f"#{anchor}" if anchor else "", wan.settings().pages_url
+    if served is None:
+        return dg.MetadataValue.path(f"{page}{part}")
+    return dg.MetadataValue.url(f"{served}/{relative_link(page, wan.layout.root)}{part}")
 
 
-def share_allowed(share: float) -> str:
-    """What a check's description says of its threshold; nothing where nothing is allowed."""
-    return f"; {100 * share:.6g}% are allowed" if share else ""
+def page_told(page: Path, wan: WanResource) -> dict[str, dg.MetadataValue]:
+    """A page that an asset wrote: where it lies, and a link where pages are served."""
+    told = {"page": dg.MetadataValue.path(str(page))}
+    return told if wan.settings().pages_url is None else {**told, "open": page_link(page, wan)}
+
+
+def share_allowed(wan: WanResource, setting: str) -> str:
+    """What a check's description says of its threshold, and of the variable that sets it."""
+    share = getattr(wan.settings(), setting)
+    return f"; {100 * share:.6g}% are allowed (WAN_{setting.upper()})"
 
 
 def table_rows(rows: list[dict[str, Any]], *, limit: int = 50) -> dg.MetadataValue:

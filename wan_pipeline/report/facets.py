@@ -2,14 +2,17 @@
 
 Bounded whatever is in the data: a user's column with a value of its own in every row is no facet,
 and of many values only the most frequent are told apart. The rest is ``other``, and can be chosen
-as such. The page counts; here is only decided what is counted.
+as such. Of many seeds none is listed: one is typed. The page counts; here is only decided what is
+counted.
 """
 
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from dataclasses import dataclass, field
+from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from wan_pipeline.report.items import GalleryRow, Outcome
@@ -39,6 +42,7 @@ MAX_COLUMNS = 12
 """Columns of the user's that become facets, in their order in the prompt file."""
 
 MAX_LENGTH = 120  # a longer value is a text, and found by the filter
+NUMBER = re.compile(r"-?[0-9]{1,40}(\.[0-9]{1,40})?")
 NONE, OTHER = -1, -2
 COLUMN_PREFIX = "col."
 """Before the names of the user's columns in a link, so that none is taken for one of ours."""
@@ -51,11 +55,13 @@ class Facet:
     Attributes:
         key: its name in a link.
         label: its name on the page.
-        values: what is told apart, the most frequent first.
+        values: what is told apart, the most frequent first; numbers in their order.
         codes: for each item the numbers of its values; `OTHER` for one that is not told apart,
             `NONE` for an item without a value, nothing for one that the facet is not about.
         shown: whether there is anything to choose.
         own: whether it is a column of the user's, whose values are shown as they are.
+        typed: whether there are too many values for a list; then `values` and `codes` are empty,
+            since the items' own column of that name has them.
     """
 
     key: str
@@ -64,6 +70,7 @@ class Facet:
     codes: Sequence[Sequence[int]]
     shown: bool = True
     own: bool = False
+    typed: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,6 +80,7 @@ class _Field:
     key: str
     label: str
     values: Callable[[Item], Sequence[str] | None] = field(repr=False)
+    typed: bool = False  # where there are too many to list; the key is that of the items' column
 
 
 def facets(items: Sequence[Item]) -> list[Facet]:
@@ -82,7 +90,10 @@ def facets(items: Sequence[Item]) -> list[Facet]:
         items: in the order of the page.
     """
     first, last = (
-        [_facet(each.key, each.label, [each.values(item) for item in items]) for each in fields]
+        [
+            _facet(each.key, each.label, [each.values(item) for item in items], is_typed=each.typed)
+            for each in fields
+        ]
         for fields in (_FIRST, _LAST)
     )
     return [*first, *_of_columns(items), *last]
@@ -104,14 +115,23 @@ def flags_of(item: Item) -> Sequence[str] | None:
 
 
 def _facet(
-    key: str, label: str, values: Sequence[Sequence[str] | None], *, own: bool = False
+    key: str,
+    label: str,
+    values: Sequence[Sequence[str] | None],
+    *,
+    own: bool = False,
+    is_typed: bool = False,
 ) -> Facet:
     counts = Counter(value for each in values for value in each or ())
+    if is_typed and len(counts) > MAX_VALUES:
+        return Facet(key=key, label=label, values=[], codes=[], typed=True)
     short = [
         value
-        for value, _ in sorted(counts.items(), key=lambda pair: (-pair[1], pair[0]))
+        for value, _ in sorted(counts.items(), key=lambda pair: (-pair[1], _order(pair[0])))
         if len(value) <= MAX_LENGTH
     ][:MAX_VALUES]
+    if all(NUMBER.fullmatch(value) for value in short):
+        short.sort(key=Decimal)
     number = {value: index for index, value in enumerate(short)}
     codes = [
         [] if each is None else [number.get(value, OTHER) for value in each] or [NONE]
@@ -119,6 +139,11 @@ def _facet(
     ]
     kinds = {code for each in codes for code in each}
     return Facet(key=key, label=label, values=short, codes=codes, shown=len(kinds) > 1, own=own)
+
+
+def _order(value: str) -> tuple[Decimal, str]:
+    """Of two values that are as frequent: numbers by size, before texts."""
+    return (Decimal(value) if NUMBER.fullmatch(value) else Decimal("Infinity"), value)
 
 
 def _of_columns(items: Sequence[Item]) -> list[Facet]:
@@ -159,7 +184,7 @@ _FIRST = (
     _Field(key="flag", label="flags", values=flags_of),
     _Field(key="size", label="size", values=lambda item: _texts([item.size])),
     _Field(key="seed_source", label="seed source", values=lambda item: _texts([item.seed_source])),
-    _Field(key="seed", label="seed", values=lambda item: _texts([item.seed])),
+    _Field(key="seed", label="seed", values=lambda item: _texts([item.seed]), typed=True),
 )
 _LAST = (
     _Field(key="replica", label="replica", values=lambda item: [str(item.replica)]),

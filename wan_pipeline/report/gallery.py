@@ -29,7 +29,9 @@ if TYPE_CHECKING:
 
     from wan_pipeline.report.items import AbsentRequest, GalleryRow
 
-__all__ = ["MAX_IMAGES", "GalleryReport", "GallerySummary", "write_gallery"]
+__all__ = ["GALLERY_FILE", "MAX_IMAGES", "GalleryReport", "GallerySummary", "write_gallery"]
+
+GALLERY_FILE = "index.html"
 
 MAX_IMAGES = 20_000
 """Most images one page shows; the page, of 7 MB then, says what it left out."""
@@ -61,6 +63,7 @@ class GallerySummary:
         created: when the page was made, timezone-aware.
         absent: the requests behind `failed`, `waiting`, `unknown` and `missing`.
         report: link from the page to the report about the set's runs; empty when there is none.
+        quarantine: link to the page of what is flagged in the set; likewise.
     """
 
     prompt_set: str
@@ -76,6 +79,7 @@ class GallerySummary:
     waiting: Mapping[str, int] = field(default_factory=dict[str, int])
     absent: Sequence[AbsentRequest] = ()
     report: str = ""
+    quarantine: str = ""
 
     @property
     def is_complete(self) -> bool:
@@ -128,7 +132,7 @@ def write_gallery(
         absent=absent,
         absent_left_out=len(summary.absent) - len(absent),
     )
-    path = out_dir / "index.html"
+    path = out_dir / GALLERY_FILE
     return GalleryReport(
         path=path, images=len(shown), left_out=left_out, bytes=write_page(path, page)
     )

@@ -36,7 +36,8 @@ def gallery_data(items: Sequence[Item], *, out_dir: Path, data_root: Path) -> di
     Returns:
         ``prompts``, the distinct ones; ``columns``, each either a list with one value per item or
         ``{"v": distinct values, "c": one number per item}``; ``facets``, whose codes are one number
-        where every item has the same, else a number or a list of them per item.
+        where every item has the same, else a number or a list of them per item; none where the
+        column of the facet's name has the values.
     """
     prompts, numbers = _prompts(items)
     columns: dict[str, Any] = {
@@ -59,6 +60,7 @@ def gallery_data(items: Sequence[Item], *, out_dir: Path, data_root: Path) -> di
                 "codes": _codes(each),
                 "shown": each.shown,
                 "own": each.own,
+                "typed": each.typed,
             }
             for each in facets(items)
         ],

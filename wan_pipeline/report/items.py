@@ -23,7 +23,8 @@ class Outcome(StrEnum):
         UNKNOWN: nobody knows whether it was made; a person decides.
         FAILED: refused, failed or expired.
         LOST: paid for, and it can no longer arrive.
-        FEWER_THAN_N: a request that brought fewer images than it asked for.
+        BROUGHT_FEWER: a request whose task brought fewer images than it asked for. The flag
+            `fewer_than_n` is wider: it is also borne by requests that lost some.
     """
 
     STORED = "stored"
@@ -31,7 +32,7 @@ class Outcome(StrEnum):
     UNKNOWN = "unknown"
     FAILED = "failed"
     LOST = "lost"
-    FEWER_THAN_N = "fewer_than_n"
+    BROUGHT_FEWER = "brought_fewer"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

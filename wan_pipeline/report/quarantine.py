@@ -20,6 +20,7 @@ import pyarrow.parquet as pq
 from markupsafe import Markup
 
 from wan_pipeline.dataset.quality.flags import Flag, RequestFlag
+from wan_pipeline.report.gallery import GALLERY_FILE
 from wan_pipeline.report.pages import asset, environment, relative_link, write_page
 from wan_pipeline.report.thumbnails import ThumbnailItem, ensure_thumbnails
 
@@ -101,6 +102,7 @@ def write_quarantine(quarantine: Quarantine, *, layout: DataLayout) -> Path:
     _add_pictures(shown, layout, path.parent)
     page = _render(
         quarantine,
+        gallery=relative_link(layout.gallery(prompt_set) / GALLERY_FILE, path.parent),
         groups=groups,
         lists=lists,
         tables=_tables(layout, prompt_set),

@@ -79,7 +79,7 @@ def problem_of_origin(text: str) -> str:
     if url.port is not None and not 0 < url.port <= LAST_PORT:
         return f"has the port {url.port}, and ports end at {LAST_PORT}"
     if url.userinfo:
-        return "holds a user name or password, and no other credential than the key is sent"
+        return "holds a user name or password, which must not be in it"
     if "?" in text or "#" in text:
         return "has a query or a fragment, and paths are appended to it"
     if "//" in url.path:

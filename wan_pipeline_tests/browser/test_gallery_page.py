@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 from PIL import Image
 from playwright.sync_api import Browser, Page, expect
 
-from wan_pipeline_tests.browser.gallery_fixture import PROMPTS, opened
+from wan_pipeline_tests.browser.gallery_fixture import PROMPTS, opened, written
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    from wan_pipeline.report.items import GalleryRow
 
 pytestmark = pytest.mark.browser
 
@@ -144,8 +147,51 @@ def test_a_column_goes_by_its_name_and_what_is_not_there_is_said(
     expect(page.locator("#count")).to_have_text("3 of 18 images · 1 not here")
     choose(page, "size", "1280×1280")
     expect(said).to_be_hidden()
+    page.goto(f"{gallery_url}#size=9*9")
+    expect(said).to_contain_text("size=9*9. No image has it.")
+    expect(page.locator("#count")).to_have_text("0 of 18 images")
+    expect(page.get_by_text("seed source", exact=True)).to_be_hidden()
+    page.get_by_role("button", name="Remove size: 9×9").click()
+    size = page.get_by_role("group", name="size", exact=True)
+    expect(size.locator("label", has_text="9×9")).to_be_hidden()
+    page.goto(f"{gallery_url}#size=9*9&size=1280*1280")  # the second time, too
+    expect(said).to_contain_text("size=9*9. No image has it.")
     page.goto(f"{gallery_url}#image=no-such")
     expect(said).to_contain_text("image=no-such")
+
+
+def test_what_a_choice_leaves_nothing_of_is_not_offered(page: Page) -> None:
+    """But for what is chosen itself, which can be taken back."""
+    seeds = page.get_by_role("group", name="seed", exact=True).locator("label:visible")
+    expect(seeds).to_have_count(8)
+    expect(seeds.locator(".value-name").first).to_have_text("7")
+    page.locator("#filter").fill("768*2700")
+    expect(seeds.locator(".value-name")).to_have_text(["1050", "1051", "1052"])
+    expect(page.get_by_role("button", name="more", exact=False)).to_have_count(0)
+    choose(page, "seed", "1051")
+    page.locator("#filter").fill("1280*1280")
+    chosen = page.get_by_role("group", name="seed", exact=True).get_by_label("1051")
+    expect(chosen).to_be_checked()
+    expect(chosen).to_be_visible()
+
+
+def test_an_original_that_is_gone_is_told(
+    browser: Browser, stored: tuple[list[GalleryRow], Path]
+) -> None:
+    """By its path in the data folder; the next image is shown as ever."""
+    images, data = stored
+    gone = replace(images[0], path=f"images/{'0' * 64}.png", image_id="0" * 64)
+    page = browser.new_page()
+    page.goto(written([gone, images[3]], data))
+    page.locator(".picture").first.click()
+    reason = page.locator("#viewer-reason")
+    expect(reason).to_have_text(f"The file is not there, or is no picture: {gone.path}")
+    expect(page.locator("#viewer-image")).to_be_hidden()
+    expect(page.get_by_role("link", name="Open the full image")).to_be_hidden()
+    page.keyboard.press("ArrowRight")
+    expect(reason).to_be_hidden()
+    expect(page.locator("#viewer-image")).to_be_visible()
+    page.close()
 
 
 def test_click_enlarges_and_keys_move_on(page: Page) -> None:

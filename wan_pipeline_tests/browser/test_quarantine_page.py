@@ -46,7 +46,7 @@ def test_pairs_are_wide_enough_to_compare(
     )
     title = "Quarantine · made · 0 flagged"
     with opened(browser, page_path.as_uri(), width=width, scheme=scheme, title=title) as page:
-        pictures = page.locator(".pairs .shot a")
+        pictures = page.locator(".pairs .shot > a")
         expect(pictures).to_have_count(4)
         boxes = pictures.evaluate_all("all => all.map((e) => e.getBoundingClientRect())")
         assert min(box["width"] for box in boxes) > 120

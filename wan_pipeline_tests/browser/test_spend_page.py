@@ -142,6 +142,19 @@ def test_four_plots_are_drawn(page: Page, tmp_path: Path) -> None:
     assert body in inks
 
 
+@pytest.mark.parametrize(("width", "columns"), [(360, 1), (800, 1), (1000, 2), (1400, 2)])
+def test_no_plot_stands_alone(page: Page, width: int, columns: int) -> None:
+    """One under the other, two beside each other; those of a row are as high as each other."""
+    page.set_viewport_size({"width": width, "height": 900})
+    boxes = page.locator(".plots .plot").evaluate_all(
+        "all => all.map((e) => e.getBoundingClientRect()).map((b) => [b.top, b.height])"
+    )
+    rows = [boxes[at : at + columns] for at in range(0, 4, columns)]
+    for row in rows:
+        assert len({(round(top), round(height)) for top, height in row}) == 1, boxes
+    assert len({round(top) for top, _ in boxes}) == 4 // columns
+
+
 def test_names_of_any_script_are_shown_beside_their_bars(page: Page) -> None:
     """As text, once above the bar and whole in the legend."""
     texts = page.locator(".plot svg text").all_text_contents()

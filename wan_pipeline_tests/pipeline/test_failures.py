@@ -190,7 +190,7 @@ def test_the_gallery_can_be_filtered_by_what_became_of_a_request(troubled: Troub
         page.partition('<script id="details" type="application/json">')[2].partition("</script>")[0]
     )
     (outcome,) = [facet for facet in told["facets"] if facet["key"] == "outcome"]
-    assert {"stored", "failed", "unknown", "fewer_than_n"} <= set(outcome["values"])
+    assert {"stored", "failed", "unknown", "brought_fewer"} <= set(outcome["values"])
     assert (
         len(outcome["codes"])
         == len(told["columns"]["prompt"])

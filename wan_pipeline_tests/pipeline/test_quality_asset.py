@@ -58,8 +58,9 @@ def ids_of(site: Site) -> list[str]:
 
 
 def section_of(check: dg.AssetCheckEvaluation) -> str:
-    """The part of the page that a check links to, which must be there."""
+    """The part of the page that a check tells of, which must be there."""
     url = urlsplit(check.metadata["page"].value)
+    assert not url.scheme, url  # nobody serves it, and the UI's browser opens no file:// link
     page = Path(unquote(url.path)).read_text("utf-8")
     found = page.partition(f'<section id="{url.fragment}">')[2]
     assert found, url
@@ -82,6 +83,43 @@ def test_moderated_prompts_and_prompts_without_an_image_are_told(mixed: tuple[Si
         assert "c-forbidden" in section_of(check)
         (linked,) = outcomes_with(Path(check.metadata["table"].value), "never_produced")
         assert linked["request_id"] == row.data["request_id"]
+
+
+def test_pages_are_links_where_they_are_served(mixed: tuple[Site, Run]) -> None:
+    """Of checks and assets; below the address that is set, whatever the set is called."""
+    site, built = mixed
+    told = built.metadata
+    assert "open" not in told["quality"]
+    assert told["quality"]["page"] == str(site.layout.quarantine("mixed"))
+    assert told["gallery"]["runs"] == str(site.layout.gallery("mixed") / "report.html")
+    run = publish(site, pages_url="https://data.example/wan")
+    pages = "https://data.example/wan"
+    link = run.checks["no_moderation_failures"].metadata["page"]
+    assert isinstance(link, dg.UrlMetadataValue)
+    assert link.value == f"{pages}/quality/mixed.html#moderation_failed"
+    assert run.metadata["quality"]["open"] == f"{pages}/quality/mixed.html"
+    assert run.metadata["gallery"]["open"] == f"{pages}/gallery/mixed/index.html"
+    assert run.metadata["gallery"]["runs"] == f"{pages}/gallery/mixed/report.html"
+    assert run.metadata["quality"]["page"] == str(site.layout.quarantine("mixed"))
+
+
+@pytest.mark.parametrize(
+    ("check", "variable"),
+    [
+        ("images_differ", "WAN_NEAR_DUPLICATES_ALLOWED"),
+        ("images_are_not_blank", "WAN_BLANK_ALLOWED"),
+        ("sizes_are_as_requested", "WAN_WRONG_SIZE_ALLOWED"),
+        ("image_count_is_sum_of_n", "WAN_MISSING_IMAGES_ALLOWED"),
+        ("watermarks_are_where_asked_for", "WAN_UNMARKED_ALLOWED"),
+        ("no_moderation_failures", "WAN_MODERATED_ALLOWED"),
+        ("every_prompt_has_an_image", "WAN_WITHOUT_IMAGE_ALLOWED"),
+    ],
+)
+def test_a_check_names_its_threshold(mixed: tuple[Site, Run], check: str, variable: str) -> None:
+    """And the variable that sets it, which is there; nothing is allowed before somebody says so."""
+    assert variable.removeprefix("WAN_").lower() in type(mixed[0].settings).model_fields
+    said = mixed[1].checks[check].description or ""
+    assert said.endswith(f"; 0% are allowed ({variable})")
 
 
 def outcomes_with(table: Path, flag: str) -> list[dict[str, Any]]:
@@ -156,6 +194,7 @@ def test_a_set_that_lacks_images_only_is_not_complete(
     page = (site.layout.gallery("short") / "index.html").read_text("utf-8")
     assert 'class="badge badge-good"' not in page
     assert "1 missing image<" in page
+    assert 'href="../../quality/short.html">Quarantine</a>' in page
     assert "<dt>missing images</dt><dd>1</dd>" in page
     assert "its task brought fewer images than it asked for: 3 of 4" in page
     told = run.metadata["gallery"]

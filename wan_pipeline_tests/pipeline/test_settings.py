@@ -150,6 +150,28 @@ def test_a_base_url_that_is_an_origin(
     assert not Settings(base_url=None, profile=ProfileName.VTRIX).sends_key_unencrypted
 
 
+@pytest.mark.parametrize(
+    "url",
+    ["data/emulator", "file:///srv/data", "https://user:hunter2@data.example", "https://x.y/?a=1"],
+)
+def test_pages_are_not_linked_to_where_nothing_can_be_served(
+    monkeypatch: pytest.MonkeyPatch, url: str
+) -> None:
+    """The links would stay in the run history; a password in them as well."""
+    monkeypatch.setenv("WAN_PAGES_URL", url)
+    with pytest.raises(ValidationError, match="WAN_PAGES_URL") as caught:
+        Settings()
+    assert "hunter2" not in str(caught.value)
+
+
+def test_pages_may_be_served_below_a_path(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With or without a slash at its end."""
+    monkeypatch.setenv("WAN_PAGES_URL", "https://data.example/wan/emulator/ ")
+    settings = Settings()
+    assert settings.pages_url == "https://data.example/wan/emulator"
+    assert WanResource.from_settings(settings).settings() == settings
+
+
 def test_an_empty_variable_is_unset(monkeypatch: pytest.MonkeyPatch) -> None:
     """As shells and container files leave them."""
     for name in Settings.model_fields:

@@ -51,7 +51,7 @@ STATUS = "query ($run: ID!) { runOrError(runId: $run) { ... on Run { status } } 
 
 @dataclass(slots=True, kw_only=True)
 class DevServer:
-    """`dagster dev -w workspace.yaml` on a free port, as a context manager.
+    """`wan pages dagster dev -w workspace.yaml` on free ports, as a context manager.
 
     Attributes:
         home: folder of the Dagster instance; its `dagster.yaml` is there.
@@ -68,7 +68,8 @@ class DevServer:
     def __enter__(self) -> Self:
         port = _free_port()
         self.url = f"http://127.0.0.1:{port}"
-        dagster = [str(BIN / "dagster"), "dev", "-w", "workspace.yaml"]
+        pages = [str(BIN / "wan"), "pages", "--port", "0"]
+        dagster = [*pages, str(BIN / "dagster"), "dev", "-w", "workspace.yaml"]
         with self.log.open("wb") as output:
             self._process = subprocess.Popen(
                 [sys.executable, "-c", WITH_SIGINT, *dagster, "-h", "127.0.0.1", "-p", str(port)],

@@ -237,6 +237,29 @@ def test_images_page_shows_description_and_contact_sheet(
 
 
 @pytest.mark.browser
+def test_a_checks_link_opens_the_section_with_the_rows(
+    site: Site, page: Page, tmp_path: Path
+) -> None:
+    """Clicked in the UI; from there on to the images, which are served as well."""
+    published = site.server.launch("publish", prompt_set="built")
+    assert site.server.await_end(published, patience_s=PATIENCE_S) == "SUCCESS"
+    page.goto(f"{site.server.url}/assets/quality?view=checks&checkDetail=every_prompt_has_an_image")
+    link = page.locator("a[href$='/quality/built.html#never_produced']").first
+    expect(link).to_be_visible(timeout=WAIT_MS)
+    page.screenshot(path=tmp_path / "check.png")
+    with page.context.expect_page() as opened:
+        link.click()
+    quarantine = opened.value
+    expect(quarantine.locator("section:target h2")).to_contain_text("Prompts without an image")
+    expect(quarantine.locator("section:target")).to_be_in_viewport()
+    quarantine.get_by_role("link", name="Gallery").click()
+    pictures = quarantine.locator(".card img")
+    expect(pictures).to_have_count(len(SETS["built"]))
+    for picture in pictures.all():
+        expect(picture).to_have_js_property("naturalWidth", 320)
+
+
+@pytest.mark.browser
 def test_automation_page_shows_everything_switched_off(
     site: Site, page: Page, tmp_path: Path
 ) -> None:

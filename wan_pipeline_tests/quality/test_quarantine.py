@@ -105,6 +105,22 @@ def test_every_flag_has_a_section_with_its_images(made: MadeSet) -> None:
         assert (folder / unquote(link)).resolve().is_file(), link
 
 
+def test_requests_and_images_lead_to_the_gallery(made: MadeSet) -> None:
+    """To the request there, by a link that the moved folder keeps; those of other sets do not."""
+    other = MadeSet(made.layout, "other")
+    other.add(scene(1).resize((120, 90)))
+    page = page_of(made, other, outcomes=[FORBIDDEN])
+    gallery = "../gallery/ma%20de%231/index.html"
+    assert f'<a class="quiet" href="{gallery}">Gallery</a>' in page
+    linked = rf'<a href="{re.escape(gallery)}#request=([0-9a-f]+)"><code title="\1">'
+    assert re.findall(linked, section(page, "never_produced")) == [FORBIDDEN.request_id]
+    for flag in Flag:
+        shown = section(page, flag.value)
+        assert len(re.findall(linked, shown)) == shown.count('class="shot"'), flag
+    shown = section(page, "elsewhere")
+    assert 2 * len(re.findall(linked, shown)) == shown.count('class="shot"') > 0
+
+
 def test_a_clean_set_says_so_and_keeps_its_anchors(tmp_path: Path) -> None:
     """A check's link leads somewhere even when nothing is flagged."""
     made = MadeSet(DataLayout(tmp_path, "emulator"), "clean")

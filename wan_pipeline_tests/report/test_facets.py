@@ -54,15 +54,33 @@ def test_outcomes_and_flags() -> None:
 
 def test_only_the_most_frequent_values_are_told_apart() -> None:
     """The rest is `other`; a text too long for a choice as well."""
-    seeds = [1, 1, 1, *range(2, 2 * MAX_VALUES)]
-    seed = by_key([replace(ROW, seed=each) for each in seeds])["seed"]
-    assert seed.values[0] == "1"
-    assert len(seed.values) == MAX_VALUES
-    assert sum(list(codes) == [OTHER] for codes in seed.codes) == 2 * MAX_VALUES - 1 - MAX_VALUES
+    runs = ["z", "z", "z", *(f"run-{each}" for each in range(2, 2 * MAX_VALUES))]
+    run = by_key([replace(ROW, run_id=each) for each in runs])["run"]
+    assert run.values[0] == "z"
+    assert len(run.values) == MAX_VALUES
+    assert sum(list(codes) == [OTHER] for codes in run.codes) == 2 * MAX_VALUES - 1 - MAX_VALUES
     rows = [replace(ROW, prompt_columns={"note": text}) for text in ("a", "a", "b" * 500)]
     note = by_key(rows)["col.note"]
     assert list(note.values) == ["a"]
     assert [list(codes) for codes in note.codes] == [[0], [0], [OTHER]]
+
+
+def test_numbers_stand_in_their_order() -> None:
+    """Of the user's columns too, and whichever is the most frequent."""
+    seeds = [100, 9, 20, 100]
+    rows = [replace(ROW, seed=each, prompt_columns={"cfg": each / 8}) for each in seeds]
+    found = by_key(rows)
+    assert list(found["seed"].values) == ["9", "20", "100"]
+    assert list(found["col.cfg"].values) == ["1.125", "2.5", "12.5"]
+    assert [list(codes) for codes in found["seed"].codes] == [[2], [0], [1], [2]]
+
+
+def test_many_seeds_are_typed() -> None:
+    """A list of fifty among thousands would find nobody's."""
+    few, many = ([replace(ROW, seed=each) for each in range(MAX_VALUES + more)] for more in (0, 1))
+    assert not by_key(few)["seed"].typed
+    seed = by_key(many)["seed"]
+    assert (seed.typed, seed.shown, list(seed.values), list(seed.codes)) == (True, True, [], [])
 
 
 def test_a_column_with_a_value_of_its_own_in_every_row_is_no_facet() -> None:

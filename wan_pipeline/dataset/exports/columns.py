@@ -1,8 +1,12 @@
 """The columns of an export, and how Hugging Face's readers are told about them.
 
 The release's columns go through with their types: `datasets` reads decimals, UTC timestamps and
-lists of strings as they are. In front of them stand the image and what was shipped for it.
+lists of strings as they are. In front of them stand the image and what was shipped for it. What
+only its owner may use of a URL stays behind.
 """
+
+# pyright: reportAttributeAccessIssue=false
+# (pyarrow makes its compute functions at import time.)
 
 from __future__ import annotations
 
@@ -10,6 +14,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from wan_pipeline.dataset.fields import known
 
@@ -24,6 +29,7 @@ __all__ = [
     "card_features",
     "export_schema",
     "folder_file",
+    "publishable",
     "table_of",
     "with_features",
 ]
@@ -48,6 +54,24 @@ _SHIPPED = [
     ),
 ]
 
+_ELSEWHERE = {
+    each.name: each
+    for each in (
+        known(
+            "url",
+            pa.string(),
+            "where the image was fetched, without the query that made the link work",
+        ),
+        known(
+            "path",
+            pa.string(),
+            "the file as received, in the project that bought it (relative to data/<profile>);"
+            " nothing in this export",
+        ),
+    )
+}
+"""Columns whose sentences would not hold outside the project."""
+
 
 def export_schema(released: Any, *, leading: str | None) -> Any:
     """The schema of an export's table.
@@ -60,8 +84,20 @@ def export_schema(released: Any, *, leading: str | None) -> Any:
     return pa.schema([*first, *_SHIPPED, *(_plain(each) for each in released)])
 
 
+def publishable(batch: Any) -> Any:
+    """The release's rows without what signs their URLs, which may open the provider's storage.
+
+    Scheme, host and path stay, to tell where an image came from; the link itself is dead in a day.
+    """
+    bare = pc.replace_substring_regex(batch["url"], r"(?s)[?#].*", "")
+    bare = pc.replace_substring_regex(bare, r"^([^/]*//)[^/]*@", r"\1")  # user and password
+    place = batch.schema.get_field_index("url")
+    return batch.set_column(place, batch.schema.field(place), bare)
+
+
 def _plain(field: Any) -> Any:
-    """A list's type without names for its elements, which readers and `datasets` differ about."""
+    """The column as exported: a list has no names for its elements, about which readers differ."""
+    field = _ELSEWHERE.get(field.name, field)
     kind = field.type
     return field.with_type(pa.list_(kind.value_type)) if pa.types.is_list(kind) else field
 

@@ -15,6 +15,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 from wan_pipeline.dataset.damage import DamagedImageError
+from wan_pipeline.dataset.exports.columns import publishable
 from wan_pipeline.dataset.exports.terms import BytesMode, ExportError
 from wan_pipeline.dataset.provenance.marking import Mark, mark
 
@@ -131,7 +132,8 @@ def iter_items(release: Release, terms: ExportTerms) -> Iterator[Item]:
 
 def _rows(release: Release) -> Iterator[tuple[Any, int, int, dict[str, Any]]]:
     number = 0
-    for batch in release.rows(batch_rows=_BATCH_ROWS):
+    for released in release.rows(batch_rows=_BATCH_ROWS):
+        batch = publishable(released)
         for position, values in enumerate(batch.to_pylist()):
             yield batch, position, number, values
             number += 1

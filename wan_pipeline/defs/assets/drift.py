@@ -229,6 +229,6 @@ def _metadata(
         "incomplete": dg.MetadataValue.json(report.incomplete),
         "cost_differences": len(report.cost_differences),
         "cost_usd": ui.money(report.new_cost_usd),
-        "page": dg.MetadataValue.path(str(folder / PAGE_FILE)),
+        **ui.page_told(folder / PAGE_FILE, wan),
         FOLDER: dg.MetadataValue.path(str(folder)),
     }

@@ -26,6 +26,7 @@ from wan_pipeline.prompts.expand import PlannedRequest
 from wan_pipeline.prompts.plan_table import REQUESTS_FILE, iter_requests
 from wan_pipeline.report.gallery import GallerySummary, write_gallery
 from wan_pipeline.report.items import AbsentRequest, GalleryRow, Outcome
+from wan_pipeline.report.pages import relative_link
 from wan_pipeline.report.rows import gallery_rows
 from wan_pipeline.report.run_history import RunHistory, read_history
 from wan_pipeline.report.run_report import REPORT_FILE, write_run_report
@@ -90,10 +91,9 @@ def gallery(context: dg.AssetExecutionContext, wan: WanResource) -> dg.Materiali
             "dagster/row_count": report.images,
             "dagster/column_schema": ui.column_schema(COLUMNS, LINEAGE),
             "dagster/column_lineage": ui.column_lineage(LINEAGE),
-            "page": dg.MetadataValue.path(str(report.path)),
-            "open": dg.MetadataValue.url(report.path.as_uri()),
+            **ui.page_told(report.path, wan),
             "page_bytes": report.bytes,
-            "runs": dg.MetadataValue.path(str(runs.path)),
+            "runs": ui.page_link(runs.path, wan),
             "thumbnails_failed": len(not_shown),
             "cost_usd": ui.money(summary.cost_usd),
             "cost_of_images_usd": ui.money(summary.shown_usd),
@@ -126,7 +126,7 @@ def _summary(
     wan: WanResource, prompt_set: str, rows: Sequence[GalleryRow], known: _Known
 ) -> GallerySummary:
     """What became of the set's requests, in the words of the page."""
-    standing, incomplete = known.standing, known.incomplete
+    standing, incomplete, layout = known.standing, known.incomplete, wan.layout
     once = {row.request_id: row for row in incomplete}.values()
     return GallerySummary(
         prompt_set=prompt_set,
@@ -140,8 +140,9 @@ def _summary(
         cost_usd=known.history.spent_usd,
         shown_usd=sum((row.cost_usd for row in rows), Decimal(0)),
         created=datetime.now(UTC),
-        absent=_absent(incomplete, wan.layout.tables(prompt_set) / REQUESTS_FILE),
+        absent=_absent(incomplete, layout.tables(prompt_set) / REQUESTS_FILE),
         report=REPORT_FILE,
+        quarantine=relative_link(layout.quarantine(prompt_set), layout.gallery(prompt_set)),
     )
 
 
@@ -173,7 +174,7 @@ def _absent(incomplete: Sequence[RequestOutcome], requests: Path) -> list[Absent
 
 def _absent_request(row: RequestOutcome, planned: PlannedRequest) -> AbsentRequest:
     asked, outcome = planned.request, _outcome(row.state)
-    is_short = outcome is Outcome.FEWER_THAN_N
+    is_short = outcome is Outcome.BROUGHT_FEWER
     return AbsentRequest(
         request_id=row.request_id,
         prompt_id=row.prompt_id,
@@ -203,5 +204,5 @@ def _outcome(state: str) -> Outcome:
 _BY_STATE = {
     PurchaseState.UNKNOWN: Outcome.UNKNOWN,
     LOST: Outcome.LOST,
-    PurchaseState.STORED: Outcome.FEWER_THAN_N,
+    PurchaseState.STORED: Outcome.BROUGHT_FEWER,
 }

@@ -115,8 +115,7 @@ def quality(context: dg.AssetExecutionContext, wan: WanResource) -> dg.Materiali
             **_figures(shown),
             **_tables(layout, prompt_set),
             "decoded_now": measured.decoded,
-            "page": dg.MetadataValue.path(str(page)),
-            "open": dg.MetadataValue.url(page.as_uri()),
+            **ui.page_told(page, wan),
         },
     )
 

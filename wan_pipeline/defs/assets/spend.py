@@ -78,8 +78,7 @@ def spend(wan: WanResource) -> dg.MaterializeResult:
             "dagster/row_count": exported.purchases,
             "dagster/column_schema": ui.column_schema(PURCHASES, LINEAGE),
             "dagster/column_lineage": ui.column_lineage(LINEAGE),
-            "page": dg.MetadataValue.path(str(report.path)),
-            "open": dg.MetadataValue.url(report.path.as_uri()),
+            **ui.page_told(report.path, wan),
             "page_bytes": report.bytes,
             "tables": dg.MetadataValue.path(str(folder)),
             **ui.further_table(

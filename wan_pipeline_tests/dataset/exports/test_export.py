@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import shutil
 import tarfile
@@ -20,6 +21,7 @@ from wan_pipeline.dataset.exports.terms import (
     ExportTerms,
     checked_licence,
 )
+from wan_pipeline.dataset.fields import description_of
 from wan_pipeline.dataset.provenance.signing import SigningKey
 from wan_pipeline.dataset.release.errors import DamagedReleaseError
 from wan_pipeline.dataset.verify import inspect_image
@@ -79,6 +81,33 @@ def test_exporting_again_gives_the_same_bytes(
     terms = ExportTerms(format=layout, shard_bytes=SHARD_BYTES, licence="cc-by-4.0")
     again = export_release(release, terms, tmp_path).folder
     assert content(again) == content(exported(layout))
+
+
+@every_format
+def test_no_url_is_signed(layout: ExportFormat, exported: Callable[..., Path]) -> None:
+    """Where an image came from stays; what opened the provider's storage is nowhere."""
+    folder = exported(layout)
+    assert not [name for name, data in content(folder).items() if b"s3cret" in data]
+    if layout is ExportFormat.WEBDATASET:
+        urls = [row["url"] for row in sidecars(folder)]
+    else:
+        tables = sorted(folder.glob("data/**/*.parquet"))
+        urls = [url for table in tables for url in pq.read_table(table)["url"].to_pylist()]
+        for name, told in (("url", "without the query"), ("path", "nothing in this export")):
+            assert told in description_of(pq.read_schema(tables[0]).field(name))
+    assert sorted(urls) == [f"http://127.0.0.1/{number}.png" for number in range(IMAGES)]
+    card = (folder / "README.md").read_text("utf-8")
+    assert "without the query that made the link work" in card
+
+
+def sidecars(folder: Path) -> list[dict[str, Any]]:
+    """The JSON files of all archives."""
+    found: list[dict[str, Any]] = []
+    for path in folder.rglob("*.tar"):
+        with tarfile.open(path) as archive:
+            members = [each for each in archive if each.name.endswith(".json")]
+            found += [json.load(archive.extractfile(each) or io.BytesIO()) for each in members]
+    return found
 
 
 @every_format

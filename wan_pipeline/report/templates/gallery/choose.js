@@ -2,6 +2,17 @@
 const VIEWS = ["images", "prompts", "groups"];
 const state = { words: "", view: "images", pins: new Map(), open: null, strange: [] };
 const facets = told.facets.map((facet) => ({ ...facet, chosen: new Set(), counts: new Map() }));
+// A facet of too many values to list takes them from its column.
+for (const facet of facets.filter((each) => each.typed)) {
+  const codes = new Map();
+  for (const { [facet.key]: value } of items) {
+    if (value !== null && !codes.has(value)) codes.set(value, codes.size);
+  }
+  facet.values = [...codes.keys()];
+  facet.codes = items.map((item) => codes.get(item[facet.key]) ?? NONE);
+}
+// A link may add values that nothing has.
+for (const facet of facets) facet.known = facet.values.length;
 let visible = items;
 
 // What a link can pin without a choice on the page.
@@ -35,7 +46,7 @@ const choose = () => {
     const against = active.filter((facet) => !has(facet, item));
     if (against.length > 1) return false;
     for (const facet of against.length ? against : facets) {
-      if (!facet.shown && !facet.chosen.size) continue;
+      if (facet.typed || (!facet.shown && !facet.chosen.size)) continue;
       const codes = codeOf(facet, item);
       for (const code of Array.isArray(codes) ? codes : [codes]) {
         facet.counts.set(code, (facet.counts.get(code) ?? 0) + 1);
@@ -61,10 +72,12 @@ for (const facet of facets) if (!facet.own) OURS.add(facet.key);
 const facetOf = (name) =>
   facets.find((facet) => facet.key === name) ??
   facets.find((facet) => facet.own && facet.label === name && !OURS.has(name));
+const nameOf = (facet) => (facet.own && !OURS.has(facet.label) ? facet.label : facet.key);
 const names = () => [
-  ...facets.filter((facet) => !facet.own).map((facet) => facet.key),
-  ...facets.filter((facet) => facet.own).map((facet) => (OURS.has(facet.label) ? facet.key : facet.label)),
+  ...facets.filter((facet) => !facet.own).map(nameOf),
+  ...facets.filter((facet) => facet.own).map(nameOf),
 ];
+const hasOthers = (facet) => [facet.codes].flat(2).includes(OTHER);
 const addressed = () => {
   const given = new URLSearchParams();
   for (const [name, value] of new URLSearchParams(location.hash.slice(1))) {
@@ -86,9 +99,14 @@ const readAddress = () => {
   if (view !== state.view) state.strange.push(`view=${view}. Views: ${VIEWS.join(", ")}`);
   for (const facet of facets) {
     for (const value of given.getAll(facet.key)) {
-      // A value that nothing has is chosen all the same: then nothing is shown, and it says so.
+      // A value that nothing has is chosen all the same: a link to it should not show the rest.
       if (!facet.values.includes(value)) facet.values.push(value);
-      facet.chosen.add(facet.values.indexOf(value));
+      const code = facet.values.indexOf(value);
+      facet.chosen.add(code);
+      if (code >= facet.known) {
+        const why = hasOthers(facet) ? "It is not among the values listed" : "No image has it";
+        state.strange.push(`${nameOf(facet)}=${value}. ${why}`);
+      }
     }
     if (given.getAll("none").includes(facet.key)) facet.chosen.add(NONE);
     if (given.getAll("other").includes(facet.key)) facet.chosen.add(OTHER);

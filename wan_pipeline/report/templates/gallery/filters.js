@@ -34,25 +34,49 @@ const drawValue = (facet, code) => {
   facet.rows.set(code, { label, box });
   return label;
 };
+const drawValues = (facet, group) => {
+  facet.rows = new Map();
+  group.append(...codesOf(facet).map((code) => drawValue(facet, code)));
+  facet.more = make("button", "quiet", "", { type: "button" });
+  facet.more.addEventListener("click", () => {
+    const next = [...facet.rows.values()].find(({ label }) => label.classList.contains("is-late"));
+    facet.whole = true;
+    tellCounts();
+    next.box.focus();
+  });
+  group.append(facet.more);
+};
+// Where nearly every image has a value of its own, one is typed.
+const drawBox = (facet, group) => {
+  const box = make("input", "typed", null, {
+    type: "text",
+    placeholder: `Type a ${facet.label}, then Enter`,
+    "aria-label": facet.label,
+    autocomplete: "off",
+    spellcheck: "false",
+  });
+  const note = make("p", "typed-note", "", { role: "status" });
+  box.addEventListener("change", () => {
+    const value = box.value.trim();
+    const code = facet.values.indexOf(value);
+    const found = code >= 0 && code < facet.known;
+    note.textContent = value && !found ? `No image has ${value}.` : "";
+    if (!found) return;
+    box.value = "";
+    facet.chosen.add(code);
+    apply();
+  });
+  group.append(box, note);
+};
 const drawFacet = (facet, place) => {
   const section = make("details", "facet");
   section.open = place < OPEN || facet.own || facet.chosen.size > 0;
   section.append(make("summary", "", facet.label, { dir: "auto" }));
   const group = make("div", "values", null, { role: "group", "aria-label": facet.label });
-  facet.rows = new Map();
-  const codes = codesOf(facet);
-  const late = codes.slice(FIRST_VALUES).filter((code) => !facet.chosen.has(code));
-  group.append(...codes.filter((code) => !late.includes(code)).map((each) => drawValue(facet, each)));
-  if (late.length) {
-    const more = make("button", "quiet", `${count(late.length)} more`, { type: "button" });
-    more.addEventListener("click", () => {
-      more.replaceWith(...late.map((code) => drawValue(facet, code)));
-      tellCounts();
-      facet.rows.get(late[0]).box.focus();
-    });
-    group.append(more);
-  }
+  if (facet.typed) drawBox(facet, group);
+  else drawValues(facet, group);
   section.append(group);
+  facet.section = section;
   return section;
 };
 const drawFacets = () => {
@@ -62,14 +86,24 @@ const drawFacets = () => {
   document.body.classList.toggle("no-facets", shown.length === 0);
 };
 
+// What a click would not find is not offered; what is chosen can always be taken back.
 const tellCounts = () => {
-  for (const facet of facets) {
-    for (const [code, { label, box }] of facet.rows ?? []) {
+  for (const facet of facets.filter((each) => each.rows)) {
+    let found = 0;
+    let late = 0;
+    for (const [code, { label, box }] of facet.rows) {
       const number = facet.counts.get(code) ?? 0;
       label.querySelector(".value-count").textContent = count(number);
-      label.classList.toggle("is-empty", number === 0 && !box.checked);
       box.checked = facet.chosen.has(code);
+      if (number) found += 1;
+      const isLate = number > 0 && found > FIRST_VALUES && !facet.whole && !box.checked;
+      if (isLate) late += 1;
+      label.classList.toggle("is-late", isLate);
+      label.hidden = !box.checked && (number === 0 || isLate);
     }
+    facet.more.textContent = `${count(late)} more`;
+    facet.more.hidden = late === 0;
+    facet.section.hidden = [...facet.rows.values()].every(({ label }) => label.hidden);
   }
 };
 const drawChips = () => {

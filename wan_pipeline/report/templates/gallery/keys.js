@@ -39,6 +39,10 @@ const inViewer = (event) => {
   event.preventDefault();
 };
 const onPage = (event) => {
+  if (document.activeElement.className === "typed") {
+    if (event.key === "Escape") document.activeElement.blur();
+    return;
+  }
   if (isTyping()) {
     if (event.key === "Escape") {
       filter.value = state.words = "";

@@ -129,6 +129,16 @@ const show = (item) => {
   const next = order[(place + 1) % order.length];
   if (next?.stored) new Image().src = next.href;
 };
+// The page may outlive the files that it shows.
+byId("viewer-image").addEventListener("error", () => {
+  const item = state.open;
+  if (!item?.stored) return;
+  byId("viewer-image").hidden = byId("viewer-open").hidden = true;
+  byId("viewer-link").removeAttribute("href");
+  byId("viewer-reason").hidden = false;
+  const path = decodeURIComponent(item.href).replace(/^(\.\.\/)+/, "");
+  byId("viewer-reason").textContent = `The file is not there, or is no picture: ${path}`;
+});
 const step = (by) => {
   if (!order.length) return;
   const place = order.indexOf(state.open);
