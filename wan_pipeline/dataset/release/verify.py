@@ -192,14 +192,22 @@ def _content(release: Release) -> Iterator[Difference]:
         return
     for what, listed, there in (
         ("content hash", manifest.hashes.content, content),
-        ("number of images", manifest.counts.images, rows),
-        ("images that the rows name", sorted(manifest.images), sorted(paths)),
+        ("number of images", str(manifest.counts.images), str(rows)),
     ):
         if listed != there:
-            says = f"the manifest has another {what} than the rows"
-            if isinstance(listed, str | int):
-                says += f": {listed} instead of {there}"
+            says = f"the rows give the {what} {there}, the manifest says {listed}"
             yield Difference(kind="content", path=shown, says=says)
+    listed_only, rows_only = (
+        sorted(set(manifest.images) - paths),
+        sorted(paths - set(manifest.images)),
+    )
+    for few, says in (
+        (listed_only, "the manifest lists image files that no row names"),
+        (rows_only, "the rows name image files that the manifest does not list"),
+    ):
+        if few:
+            more = f" and {len(few) - 1} more" if len(few) > 1 else ""
+            yield Difference(kind="content", path=shown, says=f"{says}: {few[0]}{more}")
 
 
 def _read_content(release: Release) -> tuple[str, set[str], int]:
