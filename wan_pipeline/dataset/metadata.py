@@ -19,25 +19,22 @@ import pyarrow.parquet as pq
 
 from wan_pipeline.dataset.atomic import atomic_path
 from wan_pipeline.dataset.fields import known, optional
+from wan_pipeline.dataset.metadata_rows import cost_bearers, metadata_rows
 from wan_pipeline.ledger.shown import shown_of
 from wan_pipeline.prompts.plan_table import iter_requests
-from wan_pipeline.prompts.request import REQUEST_COLUMNS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from wan_pipeline.ledger.ledger import Ledger
-    from wan_pipeline.ledger.records import ImageRecord, Purchase
     from wan_pipeline.ledger.shown import Shown
-    from wan_pipeline.prompts.expand import PlannedRequest
 
     PerceptualHashes = Callable[[Mapping[str, str]], Mapping[str, str]]
 
-__all__ = ["METADATA", "MetadataSummary", "share_cost", "write_metadata"]
+__all__ = ["METADATA", "MetadataSummary", "write_metadata"]
 
 COST = pa.decimal128(18, 9)
-COST_STEP = Decimal("1e-9")
 TIME = pa.timestamp("us", tz="UTC")
 SORT_KEYS = [("prompt_id", "ascending"), ("request_id", "ascending"), ("image_index", "ascending")]
 
@@ -148,19 +145,16 @@ def write_metadata(
     planned = sorted(
         iter_requests(requests_path), key=lambda row: (row.prompt_id, row.request_id, row.replica)
     )
-    ids = {row.request_id for row in planned}
-    shown = shown_of(ledger, ids)
+    shown = shown_of(ledger, {row.request_id for row in planned})
     hashed = phashes(_paths(shown)) if phashes is not None else {}
+    bearers = cost_bearers(requests_path)
     rows: list[dict[str, Any]] = []
-    charged: set[str] = set()
     for request in planned:
-        # Prompts that share a purchase have a row each, and the first one bears its cost.
-        free = request.request_id in charged
-        charged.add(request.request_id)
-        rows.extend(
-            {**row, "phash": hashed.get(row["image_id"])}
-            for row in _rows(request, shown, prompt_set=prompt_set, free=free)
-        )
+        if found := shown.get(request.request_id):
+            rows.extend(
+                {**row, "phash": hashed.get(row["image_id"])}
+                for row in metadata_rows(request, found, bearers, prompt_set=prompt_set)
+            )
     table = pa.Table.from_pylist(rows, schema=METADATA).sort_by(SORT_KEYS)
     out.parent.mkdir(parents=True, exist_ok=True)
     with atomic_path(out) as temporary:
@@ -172,82 +166,6 @@ def _paths(shown: dict[str, Shown]) -> dict[str, str]:
     """Where each image lies, by its id."""
     records = (record for found in shown.values() for record in found.images)
     return {record.image_id: record.path for record in records if record.image_id and record.path}
-
-
-def share_cost(cost: Decimal, images: int) -> list[Decimal]:
-    """A cost over some images: equal shares of whole nano-dollars, the rest on the first."""
-    share = (cost / images).quantize(COST_STEP, rounding="ROUND_DOWN")
-    return [cost - share * (images - 1)] + [share] * (images - 1)
-
-
-def _rows(
-    planned: PlannedRequest,
-    shown: dict[str, Shown],
-    *,
-    prompt_set: str,
-    free: bool,
-) -> Iterator[dict[str, Any]]:
-    """The rows of one request, one per stored image; together they cost what was paid."""
-    found = shown.get(planned.request_id)
-    if found is None:
-        return
-    purchase, records = found.purchase, found.images
-    paid = Decimal(0) if free else purchase.cost_usd or Decimal(0)
-    for record, cost in zip(records, share_cost(paid, len(records)), strict=True):
-        yield _row(planned, purchase, record, cost_usd=cost, prompt_set=prompt_set)
-
-
-def _row(
-    planned: PlannedRequest,
-    purchase: Purchase,
-    record: ImageRecord,
-    *,
-    cost_usd: Decimal,
-    prompt_set: str,
-) -> dict[str, Any]:
-    request = planned.request
-    latency = (
-        (purchase.completed_at - purchase.submitted_at).total_seconds()
-        if purchase.completed_at and purchase.submitted_at
-        else None
-    )
-    of_prompt = ("request_id", "prompt_id", "seed_source", "replica", "prompt_columns")
-    of_purchase = (
-        "actual_prompt",
-        "profile",
-        "dialect",
-        "task_id",
-        "submitted_at",
-        "completed_at",
-        "discount",
-        "cost_source",
-        "bought_by_set",
-        "run_id",
-        "code_version",
-        "created_at",
-        "provider_metadata",
-    )
-    of_image = (
-        "image_index",
-        "image_id",
-        "job_id",
-        "url",
-        "url_expires_at",
-        "path",
-        "format",
-        "bytes",
-        "width",
-        "height",
-    )
-    return {
-        **{name: getattr(request, name) for name in REQUEST_COLUMNS},
-        **{name: getattr(planned, name) for name in of_prompt},
-        **{name: getattr(purchase, name) for name in of_purchase},
-        **{name: getattr(record, name) for name in of_image},
-        "prompt_set": prompt_set,
-        "latency_s": latency,
-        "cost_usd": cost_usd,
-    }
 
 
 def _summary(table: Any) -> MetadataSummary:

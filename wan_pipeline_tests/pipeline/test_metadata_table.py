@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from wan_pipeline import __version__
-from wan_pipeline.dataset.metadata import METADATA, share_cost, write_metadata
+from wan_pipeline.dataset.metadata import METADATA, write_metadata
+from wan_pipeline.dataset.metadata_rows import share_cost
 from wan_pipeline.dataset.quality.cache import MeasurementCache
 from wan_pipeline.dataset.quality.phash import perceptual_hash, to_hex
 from wan_pipeline.prompts.plan_table import REQUESTS_FILE

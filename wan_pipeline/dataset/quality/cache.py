@@ -36,6 +36,7 @@ _VERSION = "v1"
 _SMALL_ROWS = 20_000
 _MANY_PARTS = 16
 _LOOKS = 50
+_ROWS_AT_ONCE = 4_096  # as Python values, ten times the size
 
 _PART: Any = pa.schema(
     [
@@ -64,13 +65,15 @@ class MeasurementCache:
         wanted = pa.array([bytes.fromhex(each) for each in set(image_ids)], pa.binary(32))
         found: dict[str, Measurement] = {}
         for part in self._parts():
-            for row in part.filter(pc.is_in(part["image_id"], value_set=wanted)).to_pylist():
-                found[row["image_id"].hex()] = Measurement(
-                    phash=row["phash"],
-                    contrast=row["contrast"],
-                    corner_contrast=row["corner_contrast"],
-                    labels=tuple(Label(label) for label in row["labels"]),
-                )
+            some = part.filter(pc.is_in(part["image_id"], value_set=wanted))
+            for batch in some.to_batches(max_chunksize=_ROWS_AT_ONCE):
+                for row in batch.to_pylist():
+                    found[row["image_id"].hex()] = Measurement(
+                        phash=row["phash"],
+                        contrast=row["contrast"],
+                        corner_contrast=row["corner_contrast"],
+                        labels=tuple(Label(label) for label in row["labels"]),
+                    )
         return found
 
     def add(self, measured: Mapping[str, Measurement]) -> None:

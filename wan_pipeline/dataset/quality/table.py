@@ -27,7 +27,7 @@ from wan_pipeline.dataset.quality.near import LISTED_OF_ONE_HASH, MAX_LISTED, ne
 from wan_pipeline.dataset.quality.phash import to_hex
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
     from wan_pipeline.dataset.quality.flags import Thresholds
@@ -35,7 +35,15 @@ if TYPE_CHECKING:
     from wan_pipeline.dataset.quality.measuring import Measured
     from wan_pipeline.dataset.quality.near import NearDuplicates
 
-__all__ = ["PAIRS", "QUALITY", "READ", "QualitySummary", "write_quality"]
+__all__ = [
+    "PAIRS",
+    "QUALITY",
+    "READ",
+    "QualitySummary",
+    "near_by_image",
+    "quality_rows",
+    "write_quality",
+]
 
 #: Columns of the metadata table that quality is told from.
 READ = (
@@ -147,17 +155,8 @@ def write_quality(
     """
     rows = pq.read_table(metadata, columns=list(READ))
     ids: list[str] = sorted(set(rows["image_id"].to_pylist()))
-    # Whoever cannot be decoded looks like nobody.
-    seen = [image_id for image_id in ids if image_id in measured.known]
-    hashes = np.array([measured.known[each].phash for each in seen], dtype=np.uint64)
-    near = near_duplicates(hashes, distance=thresholds.near_duplicate_distance)
-    found = {
-        image_id: (count, None if group < 0 else seen[group])
-        for image_id, count, group in zip(
-            seen, near.counts.tolist(), near.groups.tolist(), strict=True
-        )
-    }
-    table = _quality_table(rows.to_pylist(), measured, found, thresholds)
+    near, seen = _near(ids, measured, thresholds, max_listed=MAX_LISTED)
+    table = quality_rows(rows.to_pylist(), measured, _counted(near, seen), thresholds)
     pairs = _pair_table(near, seen, rows)
     for path, each in ((pairs_out, pairs), (out, table)):
         with atomic_path(path) as temp:
@@ -165,12 +164,54 @@ def write_quality(
     return _summary(table, pairs, total=near.total)
 
 
-def _quality_table(
+def near_by_image(
+    image_ids: Iterable[str], measured: Measured, thresholds: Thresholds
+) -> dict[str, tuple[int, str | None]]:
+    """How many near duplicates each image of a set has, and its group; see `QUALITY`.
+
+    Args:
+        image_ids: all images of the set.
+        measured: what is known of them.
+        thresholds: where flags begin to hold.
+    """
+    near, seen = _near(sorted(set(image_ids)), measured, thresholds, max_listed=0)
+    return _counted(near, seen)
+
+
+def _near(
+    ids: Sequence[str], measured: Measured, thresholds: Thresholds, *, max_listed: int
+) -> tuple[NearDuplicates, list[str]]:
+    """Near duplicates among sorted ids, and the ids that their positions stand for."""
+    # Whoever cannot be decoded looks like nobody.
+    seen = [image_id for image_id in ids if image_id in measured.known]
+    hashes = np.array([measured.known[each].phash for each in seen], dtype=np.uint64)
+    distance = thresholds.near_duplicate_distance
+    return near_duplicates(hashes, distance=distance, max_listed=max_listed), seen
+
+
+def _counted(near: NearDuplicates, seen: list[str]) -> dict[str, tuple[int, str | None]]:
+    return {
+        image_id: (count, None if group < 0 else seen[group])
+        for image_id, count, group in zip(
+            seen, near.counts.tolist(), near.groups.tolist(), strict=True
+        )
+    }
+
+
+def quality_rows(
     rows: Sequence[dict[str, Any]],
     measured: Measured,
     found: Mapping[str, tuple[int, str | None]],
     thresholds: Thresholds,
 ) -> Any:
+    """The quality table's rows for rows of the metadata table, as an Arrow table.
+
+    Args:
+        rows: with the columns `READ`.
+        measured: what is known of their images.
+        found: by `near_by_image`, of the whole set.
+        thresholds: where flags begin to hold.
+    """
     columns: dict[str, list[Any]] = {name: [] for name in QUALITY.names}
     for row in rows:
         measurement = measured.known.get(row["image_id"])

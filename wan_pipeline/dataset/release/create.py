@@ -36,7 +36,7 @@ from wan_pipeline.dataset.release.reference import checked_name, versions_of
 from wan_pipeline.dataset.release.sources import read_planned
 from wan_pipeline.dataset.release.split import SplitRatios
 from wan_pipeline.dataset.release.tables import IMAGES_FILE, MANIFEST_FILE, TABLE_SCHEMAS, described
-from wan_pipeline.dataset.release.write import write_images, write_ledger_rows
+from wan_pipeline.dataset.release.write import Pixels, write_images, write_ledger_rows
 from wan_pipeline.temp_files import TEMP_PREFIX, sweep_temp_folders, temp_folder
 
 if TYPE_CHECKING:
@@ -44,6 +44,8 @@ if TYPE_CHECKING:
     from datetime import datetime
     from pathlib import Path
 
+    from wan_pipeline.dataset.quality.cache import MeasurementCache
+    from wan_pipeline.dataset.quality.flags import Thresholds
     from wan_pipeline.dataset.release.sources import PlannedSet, SetSource
     from wan_pipeline.dataset.release.write import ImagesWritten
     from wan_pipeline.ledger.reading import LedgerReader
@@ -82,6 +84,7 @@ class ReleaseOrder:
         sources: the prompt sets.
         ratios: of the split.
         incomplete: whether sets may lack requests.
+        thresholds: where the quality flags begin to hold; those that the quality tables must tell.
         circumstances: see there.
     """
 
@@ -89,6 +92,7 @@ class ReleaseOrder:
     sources: Sequence[SetSource]
     ratios: SplitRatios
     incomplete: bool
+    thresholds: Thresholds
     circumstances: Circumstances
 
 
@@ -108,13 +112,19 @@ class CreatedRelease:
 
 
 def create_release(
-    order: ReleaseOrder, *, ledger: LedgerReader, releases_dir: Path, now: datetime
+    order: ReleaseOrder,
+    *,
+    ledger: LedgerReader,
+    measurements: MeasurementCache,
+    releases_dir: Path,
+    now: datetime,
 ) -> CreatedRelease:
     """Make the next version of a release, unless the newest one says the same.
 
     Args:
         order: what is released.
         ledger: of the profile.
+        measurements: of the profile's images; what is not known yet is decoded and kept there.
         releases_dir: ``data/<profile>/releases``; image paths are relative to its parent.
         now: written into the manifest; timezone-aware.
 
@@ -128,12 +138,15 @@ def create_release(
     """
     home = releases_dir / checked_name(order.name)
     check_complete(order.sources, incomplete=order.incomplete)
+    pixels = Pixels(
+        measurements=measurements, thresholds=order.thresholds, data_root=releases_dir.parent
+    )
     with _access(home):
-        return _create(order, ledger, releases_dir, now)
+        return _create(order, ledger, pixels, releases_dir, now)
 
 
 def _create(
-    order: ReleaseOrder, ledger: LedgerReader, releases_dir: Path, now: datetime
+    order: ReleaseOrder, ledger: LedgerReader, pixels: Pixels, releases_dir: Path, now: datetime
 ) -> CreatedRelease:
     home = releases_dir / order.name
     home.mkdir(parents=True, exist_ok=True)
@@ -143,7 +156,7 @@ def _create(
             each.prompt_set: (each, read_planned(each, ledger, scratch=folder))
             for each in order.sources
         }
-        images = write_images(folder, sets, order.ratios)
+        images = write_images(folder, sets, order.ratios, ledger=ledger, pixels=pixels)
         if not images.files:
             raise ReleaseUsageError(
                 f"there is no image in {', '.join(sets)}: `wan run` builds them. Nothing was made"

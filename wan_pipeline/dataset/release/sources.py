@@ -1,8 +1,9 @@
 """What a release is made of: the tables of a prompt set, held against each other and the ledger.
 
 A release says which prompt file it came from. So the file must still give the rows that were
-planned, the metadata table must have exactly the images that the ledger shows for them, and every
-image file must have the bytes of its name. What does not fit is named, and nothing is released.
+planned, every cell of the metadata table must be what plan, ledger and pixels give for it today,
+and every image file must have the bytes of its name. What does not fit is named, and nothing is
+released.
 """
 
 from __future__ import annotations
@@ -17,9 +18,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from wan_pipeline.dataset.metadata import METADATA
+from wan_pipeline.dataset.metadata_rows import cost_bearers, metadata_rows
+from wan_pipeline.dataset.quality.phash import to_hex
+from wan_pipeline.dataset.release.cells import different_cells, row_digests, shortened
 from wan_pipeline.dataset.release.errors import StaleTableError
 from wan_pipeline.ledger.shown import shown_of
-from wan_pipeline.prompts.canonical import canonical_json
 from wan_pipeline.prompts.digests import Digests
 from wan_pipeline.prompts.plan_table import iter_prompts, iter_requests
 from wan_pipeline.prompts.table import build_prompt_table
@@ -27,6 +30,7 @@ from wan_pipeline.prompts.table import build_prompt_table
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from wan_pipeline.dataset.quality.measuring import Measured
     from wan_pipeline.dataset.release.facts import MissingRequest
     from wan_pipeline.ledger.reading import LedgerReader
     from wan_pipeline.ledger.shown import Shown
@@ -35,7 +39,10 @@ if TYPE_CHECKING:
 __all__ = ["PlannedSet", "SetSource", "image_rows", "read_planned"]
 
 BATCH_ROWS = 8_192
-CHUNK = 2_000  # requests whose purchases are in memory at once
+CHUNK = 1_000  # requests whose purchases are in memory at once
+KEY = ("request_id", "image_index", "prompt_id", "replica")
+# Columns that plan and ledger tell; the hash is told by the pixels.
+HELD = tuple(name for name in METADATA.names if name != "phash")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,7 +84,8 @@ class PlannedSet:
         prompts: validated rows.
         requests: distinct requests.
         attempts: which purchase brought the images of each request that has any.
-        rows: digests of the rows that the metadata table must have, by `row_digest`.
+        rows: digests of the rows that the metadata table must have, by `row_digests` of `HELD`.
+        files: path by image id, relative to ``data/<profile>``.
     """
 
     file_sha256: str
@@ -86,6 +94,7 @@ class PlannedSet:
     requests: int
     attempts: dict[str, int]
     rows: set[bytes]
+    files: dict[str, str]
 
 
 def read_planned(source: SetSource, ledger: LedgerReader, *, scratch: Path) -> PlannedSet:
@@ -110,14 +119,15 @@ def read_planned(source: SetSource, ledger: LedgerReader, *, scratch: Path) -> P
             truncate=source.truncate,
         )
     _check_planned(source, fresh.data_version)
-    attempts, rows, ids = dict[str, int](), set[bytes](), set[str]()
-    for chunk in _chunks(source.requests):
-        shown = shown_of(ledger, {row.request_id for row in chunk})
-        for row in chunk:
-            ids.add(row.request_id)
-            if found := shown.get(row.request_id):
-                attempts[row.request_id] = found.purchase.attempt
-                rows.update(_digests(row, found))
+    attempts, rows, ids, files = dict[str, int](), set[bytes](), set[str](), dict[str, str]()
+    for planned in _expected(source, ledger):
+        ids.update(planned.request_ids)
+        for request_id, found in planned.shown.items():
+            attempts[request_id] = found.purchase.attempt
+            files.update(
+                (each.image_id, each.path) for each in found.images if each.image_id and each.path
+            )
+        rows.update(row_digests(planned.rows, HELD))
     return PlannedSet(
         file_sha256=file_sha256,
         rows_version=fresh.data_version,
@@ -125,6 +135,7 @@ def read_planned(source: SetSource, ledger: LedgerReader, *, scratch: Path) -> P
         requests=len(ids),
         attempts=attempts,
         rows=rows,
+        files=files,
     )
 
 
@@ -141,56 +152,138 @@ def _check_planned(source: SetSource, rows_version: str) -> None:
         )
 
 
-def _digests(row: PlannedRequest, found: Shown) -> Iterator[bytes]:
-    """The rows that the metadata table must have of a request."""
-    for image in found.images:
-        yield row_digest(
-            request_id=row.request_id,
-            image_index=image.image_index,
-            image_id=image.image_id,
-            prompt_id=row.prompt_id,
-            replica=row.replica,
-            seed_source=row.seed_source,
-            prompt_columns=row.prompt_columns,
-        )
-
-
-def row_digest(**values: Any) -> bytes:
-    """16 bytes of what decides whether a metadata row belongs to a request and its images."""
-    return hashlib.sha256(canonical_json(values).encode()).digest()[:16]
-
-
-def image_rows(source: SetSource, planned: PlannedSet) -> Iterator[pa.RecordBatch]:
+def image_rows(
+    source: SetSource, planned: PlannedSet, *, ledger: LedgerReader, measured: Measured
+) -> Iterator[pa.RecordBatch]:
     """Stream the metadata table, which must have exactly the rows that were planned and stored.
 
+    Args:
+        source: the set.
+        planned: by `read_planned`.
+        ledger: of the profile; asked again for what a wrong row should be.
+        measured: what is known of the set's images.
+
     Raises:
-        StaleTableError: it has not, at the latest after its last row.
+        StaleTableError: another row or cell, at the latest after its last row.
     """
     left = set(planned.rows)
-    names = ("request_id", "image_index", "image_id", "prompt_id")
-    of_prompt = ("replica", "seed_source", "prompt_columns")
     try:
         with pq.ParquetFile(source.metadata) as table:
             if not table.schema_arrow.equals(METADATA):
-                raise _stale(source, "has the columns of another version")
+                raise _stale(source, " has the columns of another version")
             for batch in table.iter_batches(batch_size=BATCH_ROWS):
-                for row in batch.select([*names, *of_prompt]).to_pylist():
-                    digest = row_digest(**row)
+                for position, digest in enumerate(row_digests(batch, HELD)):
                     if digest not in left:
-                        raise _stale(source, f"has a row too many, of prompt {row['prompt_id']!r}")
+                        (row,) = batch.slice(position, 1).to_pylist()
+                        raise _stale(source, _difference(source, ledger, row))
                     left.remove(digest)
+                _check_phashes(source, batch, measured)
                 yield batch
     except (pa.ArrowException, OSError) as error:
-        raise _stale(source, f"cannot be read ({str(error).splitlines()[0]})") from error
+        raise _stale(source, f" cannot be read ({str(error).splitlines()[0]})") from error
     if left:
-        raise _stale(source, f"lacks {len(left)} rows of images that are stored")
+        raise _stale(source, f" lacks {len(left)} rows of images that are stored")
+
+
+def _difference(source: SetSource, ledger: LedgerReader, row: dict[str, Any]) -> str:
+    """How a row of the metadata table that nothing gives differs from the one that it should be.
+
+    That is the one that differs in a single cell, or else the one of the same image and prompt.
+    """
+    same: dict[str, Any] | None = None
+    for planned in _expected(source, ledger):
+        for other in planned.rows.to_pylist():
+            wrong = different_cells(row, other, HELD)
+            if not wrong:
+                return f", {_named(row)}: the row is there twice"
+            if len(wrong) == 1:
+                return _told(row, other, wrong)
+            if not different_cells(row, other, KEY):
+                same = other
+    if same is None:
+        return f" has a row too many: {_named(row)}, of which the ledger shows no such image"
+    return _told(row, same, different_cells(row, same, HELD))
+
+
+def _told(row: dict[str, Any], expected: dict[str, Any], wrong: Sequence[str]) -> str:
+    column = wrong[0]
+    more = f" ({len(wrong) - 1} more columns differ)" if len(wrong) > 1 else ""
+    return (
+        f", {_named(row)}: {column} is {shortened(row[column])}, but plan and ledger say"
+        f" {shortened(expected[column])}{more}"
+    )
+
+
+def _named(row: dict[str, Any]) -> str:
+    return (
+        f"request {row['request_id']}, image {row['image_index']}, prompt"
+        f" {shortened(row['prompt_id'])}"
+    )
+
+
+def _check_phashes(source: SetSource, batch: Any, measured: Measured) -> None:
+    """Whether the perceptual hashes are those of the pixels."""
+    ids = batch.column("image_id").to_pylist()
+    for position, found in enumerate(batch.column("phash").to_pylist()):
+        known = measured.known.get(ids[position])
+        expected = None if known is None else to_hex(known.phash)
+        if found == expected:
+            continue
+        (row,) = batch.slice(position, 1).to_pylist()
+        if (problem := measured.problems.get(ids[position])) is not None:
+            why = f"{row['path']} {problem}"
+        else:
+            why = f"its pixels give {shortened(expected)}"
+        raise _stale(source, f", {_named(row)}: phash is {shortened(found)}, but {why}")
 
 
 def _stale(source: SetSource, what: str) -> StaleTableError:
     return StaleTableError(
-        f"{source.metadata} {what}: `wan run {source.prompt_set}`, or the job `publish` for that"
-        " set, writes it anew from the ledger. Nothing was made"
+        f"{source.metadata}{what}. The table was changed, or is older than what it tells of or than"
+        f" this version: `wan run {source.prompt_set}` (free when nothing is missing), or the job"
+        " `publish` for that set, writes it anew from the ledger. Nothing was made"
     )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Expected:
+    """Some planned requests, what the ledger shows for them, and their rows of metadata."""
+
+    request_ids: Sequence[str]
+    shown: dict[str, Shown]
+    rows: Any
+
+
+def _expected(source: SetSource, ledger: LedgerReader) -> Iterator[_Expected]:
+    """The rows that the metadata table must have, in the order of the request table."""
+    bearers = cost_bearers(source.requests)
+    for chunk in _chunks(source.requests):
+        for each in chunk:
+            _check_request(source, each)
+        shown = shown_of(ledger, {each.request_id for each in chunk})
+        rows = [
+            row
+            for each in chunk
+            if each.request_id in shown
+            for row in metadata_rows(
+                each, shown[each.request_id], bearers, prompt_set=source.prompt_set
+            )
+        ]
+        yield _Expected(
+            request_ids=[each.request_id for each in chunk],
+            shown=shown,
+            rows=pa.RecordBatch.from_pylist(rows, schema=METADATA),
+        )
+
+
+def _check_request(source: SetSource, planned: PlannedRequest) -> None:
+    """Whether a row of the request table is the request that its id stands for."""
+    if (gives := planned.request.request_id) != planned.request_id:
+        raise StaleTableError(
+            f"{source.requests}, prompt {shortened(planned.prompt_id)}: request_id is"
+            f" {planned.request_id}, but the row's columns give {gives}. The table was changed, or"
+            f" is of another version: `wan run {source.prompt_set}` plans it anew. Nothing was made"
+        )
 
 
 def _chunks(requests: Path) -> Iterator[list[PlannedRequest]]:

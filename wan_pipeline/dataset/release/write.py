@@ -8,11 +8,10 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from wan_pipeline.dataset.release.content import CONTENT_COLUMNS, ContentHash
-from wan_pipeline.dataset.release.errors import StaleTableError
 from wan_pipeline.dataset.release.facts import Cost, Counts, LedgerRange, SplitCounts
+from wan_pipeline.dataset.release.flags import SetFlags, measured_of
 from wan_pipeline.dataset.release.sources import image_rows
 from wan_pipeline.dataset.release.split import Split
 from wan_pipeline.dataset.release.tables import (
@@ -30,13 +29,28 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from wan_pipeline.dataset.quality.cache import MeasurementCache
+    from wan_pipeline.dataset.quality.flags import Thresholds
     from wan_pipeline.dataset.release.sources import PlannedSet, SetSource
     from wan_pipeline.dataset.release.split import SplitRatios
     from wan_pipeline.ledger.reading import LedgerReader
 
-__all__ = ["ImagesWritten", "LedgerWritten", "write_images", "write_ledger_rows"]
+__all__ = ["ImagesWritten", "LedgerWritten", "Pixels", "write_images", "write_ledger_rows"]
 
-QUALITY_KEY = ("request_id", "image_index", "image_id", "prompt_id")
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pixels:
+    """What the images themselves are held against.
+
+    Attributes:
+        measurements: what is known of them.
+        thresholds: where the quality flags begin to hold.
+        data_root: ``data/<profile>``, where they lie.
+    """
+
+    measurements: MeasurementCache
+    thresholds: Thresholds
+    data_root: Path
 
 
 @dataclass(slots=True, kw_only=True)
@@ -104,32 +118,36 @@ class LedgerWritten:
 
 
 def write_images(
-    folder: Path, sets: Mapping[str, tuple[SetSource, PlannedSet]], ratios: SplitRatios
+    folder: Path,
+    sets: Mapping[str, tuple[SetSource, PlannedSet]],
+    ratios: SplitRatios,
+    *,
+    ledger: LedgerReader,
+    pixels: Pixels,
 ) -> ImagesWritten:
     """Write `images.parquet`: the sets' metadata in the order of their names, split and flags.
 
     Raises:
-        StaleTableError: a table is not what the ledger says.
+        StaleTableError: a table is not what plan, ledger and pixels say.
     """
     written = ImagesWritten()
+    types: Any = RELEASE_IMAGES
     with AtomicParquetWriter(folder / IMAGES_FILE, RELEASE_IMAGES) as writer:
         for name, (source, planned) in sorted(sets.items()):
-            quality = _quality(source)
-            for batch in image_rows(source, planned):
-                keys: list[dict[str, Any]] = batch.select(list(QUALITY_KEY)).to_pylist()
-                found = [quality.get(tuple(key.values())) for key in keys]
-                written.checked_of[name] += sum(flags is not None for flags in found)
-                sides = [ratios.of(key["prompt_id"]).value for key in keys]
-                flags = [list(each or ()) for each in found]
-                types: Any = RELEASE_IMAGES
+            measured = measured_of(planned, pixels.measurements, pixels.data_root)
+            flags = SetFlags(source, planned, measured, pixels.thresholds)
+            for batch in image_rows(source, planned, ledger=ledger, measured=measured):
+                sides = [ratios.of(each).value for each in batch.column("prompt_id").to_pylist()]
                 columns = [
                     *batch.columns,
                     pa.array(sides, types.field("split").type),
-                    pa.array(flags, types.field("quality_flags").type),
+                    pa.array(flags.of(batch), types.field("quality_flags").type),
                 ]
                 full = pa.RecordBatch.from_arrays(columns, schema=types)
                 written.add(full)
                 writer.write_batch(full)
+            flags.check_end()
+            written.checked_of[name] = written.images_of[name] if flags.checked else 0
         writer.publish()
     return written
 
@@ -171,18 +189,3 @@ def write_ledger_rows(
         cost=Cost(total_usd=total, purchases=count, by_source=dict(sorted(sources.items()))),
         ledger=LedgerRange(first_event=first, last_event=last, newest_event=newest),
     )
-
-
-def _quality(source: SetSource) -> dict[tuple[Any, ...], list[str]]:
-    """Flags by row, of every row that was checked; empty where nothing was."""
-    if not source.quality.is_file():
-        return {}
-    try:
-        table = pq.read_table(source.quality, columns=[*QUALITY_KEY, "flags"])
-        rows: list[dict[str, Any]] = table.to_pylist()
-    except (pa.ArrowException, OSError, KeyError) as error:
-        raise StaleTableError(
-            f"{source.quality} cannot be read ({str(error).splitlines()[0]}): materialize"
-            f" `quality` of {source.prompt_set} anew, or remove the file. Nothing was made"
-        ) from error
-    return {tuple(row[name] for name in QUALITY_KEY): row["flags"] or [] for row in rows}

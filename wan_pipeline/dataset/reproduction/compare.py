@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from wan_pipeline.dataset.metadata import share_cost
+from wan_pipeline.dataset.metadata_rows import share_cost
 from wan_pipeline.dataset.quality.measuring import measure_images
 from wan_pipeline.dataset.quality.phash import to_hex
 from wan_pipeline.ledger.states import ImageState, PurchaseState

@@ -9,6 +9,7 @@ from pydantic import Field
 
 from wan_pipeline import __version__
 from wan_pipeline.dataset.metadata import METADATA
+from wan_pipeline.dataset.quality.cache import MeasurementCache
 from wan_pipeline.dataset.release.create import (
     Circumstances,
     CreatedRelease,
@@ -92,9 +93,11 @@ def release(
                 sources=[_source(wan, ledger, name) for name in _sets(wan, config.sets)],
                 ratios=SplitRatios.parse(config.split),
                 incomplete=config.incomplete,
+                thresholds=wan.settings().thresholds,
                 circumstances=_circumstances(wan),
             ),
             ledger=ledger,
+            measurements=MeasurementCache(wan.layout.measurements),
             releases_dir=wan.layout.releases,
             now=datetime.now(UTC),
         )

@@ -11,10 +11,10 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from wan_pipeline.dataset.quality.flags import Thresholds
 from wan_pipeline.dataset.release import create as create_module
 from wan_pipeline.dataset.release.manifest import read_manifest
 from wan_pipeline.dataset.release.reader import Release, open_release
@@ -137,25 +137,17 @@ def test_files_are_read_only_and_nothing_else_is_left(workshop: Workshop) -> Non
 
 
 def test_quality_flags_come_from_the_quality_table(workshop: Workshop) -> None:
-    """Where there is one, and only for the image that was checked."""
-    rows = pq.read_table(workshop.layout.metadata("trams")).to_pylist()
-    flags = [["blank"], ["blank"]]
-    ids = [rows[0]["image_id"], "an older image"]
-    quality = pa.table(
-        {
-            **{name: [row[name] for row in rows] for name in ("request_id", "prompt_id")},
-            "image_index": pa.array([row["image_index"] for row in rows], pa.int32()),
-            "image_id": ids,
-            "flags": flags,
-        }
-    )
-    path = workshop.layout.quality("trams")
-    path.parent.mkdir(parents=True)
-    pq.write_table(quality, path)
-    manifest = workshop.release("toys", "trams").manifest
-    told = [row["quality_flags"] for row in rows_of(open_release(workshop.layout.releases, "toys"))]
-    assert told == [["blank"], []]
-    assert (manifest.counts.flagged, manifest.prompt_sets[0].quality_checked) == (1, 1)
+    """Where there is one: sets that were never checked are released without, and it is told."""
+    workshop.judge("trams", near_duplicate_distance=0)
+    thresholds = Thresholds(near_duplicate_distance=0)
+    manifest = workshop.release("toys", "kites", "trams", thresholds=thresholds).manifest
+    told = {
+        (row["prompt_set"], tuple(row["quality_flags"]))
+        for row in rows_of(open_release(workshop.layout.releases, "toys"))
+    }
+    assert told == {("kites", ()), ("trams", ("near_duplicate", "blank", "wrong_size"))}
+    assert [each.quality_checked for each in manifest.prompt_sets] == [0, 2]
+    assert manifest.counts.flagged == 2
 
 
 def test_what_was_never_bought_is_left_out(tmp_path: Path) -> None:
@@ -177,9 +169,6 @@ def test_a_retried_request_is_released_with_its_newest_images(tmp_path: Path) ->
     assert set(purchases["attempt"].to_pylist()) == {2}
     assert first.cost == second.cost
     assert first.hashes.content != second.hashes.content
-
-
-# --- what does not fit together ---
 
 
 # --- at once, and killed ---

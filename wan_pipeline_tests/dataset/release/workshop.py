@@ -12,7 +12,14 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Self
 
+import pyarrow.parquet as pq
+
 from wan_pipeline.dataset.metadata import write_metadata
+from wan_pipeline.dataset.quality.cache import MeasurementCache
+from wan_pipeline.dataset.quality.flags import Thresholds
+from wan_pipeline.dataset.quality.measuring import Measured, measure_images
+from wan_pipeline.dataset.quality.phash import to_hex
+from wan_pipeline.dataset.quality.table import write_quality
 from wan_pipeline.dataset.release.create import (
     Circumstances,
     CreatedRelease,
@@ -37,7 +44,7 @@ from wan_pipeline_tests.ledger.entries import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from pathlib import Path
 
     import sqlalchemy as sa
@@ -151,7 +158,32 @@ class Workshop:
                 ledger=ledger,
                 prompt_set=prompt_set,
                 out=self.layout.metadata(prompt_set),
+                phashes=self._phashes,
             )
+
+    def judge(self, prompt_set: str, **thresholds: Any) -> None:
+        """Write the quality tables."""
+        rows = pq.read_table(self.layout.metadata(prompt_set), columns=["image_id", "path"])
+        write_quality(
+            self.layout.metadata(prompt_set),
+            measured=self._measured({row["image_id"]: row["path"] for row in rows.to_pylist()}),
+            thresholds=Thresholds(**thresholds),
+            out=self.layout.quality(prompt_set),
+            pairs_out=self.layout.quality_pairs(prompt_set),
+        )
+
+    def _measured(self, paths: Mapping[str, str]) -> Measured:
+        files = {image_id: self.layout.root / path for image_id, path in paths.items()}
+        return measure_images(files, self.measurements)
+
+    def _phashes(self, paths: Mapping[str, str]) -> dict[str, str]:
+        measured = self._measured(paths)
+        return {image_id: to_hex(each.phash) for image_id, each in measured.known.items()}
+
+    @property
+    def measurements(self) -> MeasurementCache:
+        """What is known of the images."""
+        return MeasurementCache(self.layout.measurements)
 
     def add(self, *rows: Iterable[dict[str, Any]]) -> None:
         """Put rows of purchases, images and events into the ledger as they are."""
@@ -189,6 +221,7 @@ class Workshop:
             "sources": [self.source(each) for each in prompt_sets],
             "ratios": SplitRatios.parse(DEFAULT_SPLIT),
             "incomplete": False,
+            "thresholds": Thresholds(),
             "circumstances": Circumstances(
                 profile=PROFILE,
                 code_version="test",
@@ -206,6 +239,7 @@ class Workshop:
             return create_release(
                 self.order(name, *prompt_sets, **changes),
                 ledger=ledger,
+                measurements=self.measurements,
                 releases_dir=self.layout.releases,
                 now=NOON,
             )
