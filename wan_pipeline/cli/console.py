@@ -150,10 +150,10 @@ def matrix_told(prompt_set: str, matrix: MatrixCount) -> str:
 def unfinished_table(requests: Sequence[UnfinishedRequest]) -> Table:
     """The requests that are not complete, the first ones, with the reason."""
     table = Table(title=f"not complete: {len(requests)}", title_justify="left", header_style="bold")
-    for heading in ("prompt", "state", "reason", "request"):
+    for heading in ("prompt", "state", "why, and what to do", "request"):
         table.add_column(heading, overflow="fold")
     for request in requests[:SHOWN_UNFINISHED]:
-        told = (request.prompt_id, request.state, request.reason, request.request_id[:12])
+        told = (request.prompt_id, request.state, request.told, request.request_id[:12])
         table.add_row(*map(printable, told))
     if len(requests) > SHOWN_UNFINISHED:
         table.add_row("...", "", f"{len(requests) - SHOWN_UNFINISHED} more in the gallery", "")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import sqlalchemy as sa
 
 from wan_pipeline.ledger import schema
+from wan_pipeline.ledger.incomplete import plain_problem
 from wan_pipeline.ledger.review import price_differences
 from wan_pipeline.ledger.states import ImageState, PurchaseState
 
@@ -169,7 +170,7 @@ def _lost(view: Snapshot) -> Iterator[Leftover]:
             since=row.created_at,
             images=row.lost,
             usd=share.quantize(NANO),
-            reason=row.problem or "",
+            reason=plain_problem(row.problem),
         )
 
 

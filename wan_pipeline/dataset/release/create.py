@@ -38,6 +38,7 @@ from wan_pipeline.dataset.release.split import SplitRatios
 from wan_pipeline.dataset.release.tables import IMAGES_FILE, MANIFEST_FILE, TABLE_SCHEMAS, described
 from wan_pipeline.dataset.release.write import write_images, write_ledger_rows
 from wan_pipeline.temp_files import sweep_temp_folders, temp_folder
+from wan_pipeline.told import counted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -241,8 +242,8 @@ def _check_complete(order: ReleaseOrder) -> None:
     )
     more = f"; and {len(missing) - NAMED} more" if len(missing) > NAMED else ""
     raise IncompleteSetError(
-        f"{len(missing)} requests are not complete: {named}{more}. `wan run` goes on with them;"
-        " `--incomplete` releases without them, and the manifest names each. Nothing was made"
+        f"{counted(len(missing), 'request')} not complete: {named}{more}. `wan run` goes on with"
+        " them; `--incomplete` releases without them, and the manifest names each. Nothing was made"
     )
 
 
@@ -251,7 +252,7 @@ def _check_images(data_root: Path, images: ImagesWritten) -> None:
     if wrong := list(check_files(data_root, files)):
         more = f"; and {len(wrong) - NAMED} more" if len(wrong) > NAMED else ""
         raise StaleTableError(
-            f"{len(wrong)} image files are not what was stored:"
+            f"{counted(len(wrong), 'image file')} of the store damaged or missing:"
             f" {'; '.join(map(str, wrong[:NAMED]))}{more}. Restore them from a backup; `wan"
             " reconcile` fetches again what the provider still has. Nothing was made"
         )

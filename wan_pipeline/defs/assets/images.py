@@ -16,7 +16,6 @@ from wan_pipeline.defs.progress import ProgressSink, in_log
 from wan_pipeline.defs.resources import WanResource
 from wan_pipeline.generation.planning import standing_of, unfinished_of
 from wan_pipeline.generation.progress import BatchReport
-from wan_pipeline.generation.told import rest_told
 from wan_pipeline.layout import DataLayout
 from wan_pipeline.ledger.budget import Caps
 from wan_pipeline.ledger.ledger import Ledger
@@ -25,6 +24,7 @@ from wan_pipeline.ledger.shown import shown_of
 from wan_pipeline.prompts.plan_table import REQUESTS_FILE, iter_requests, request_ids
 from wan_pipeline.prompts.tables import REQUESTS
 from wan_pipeline.report.contact_sheet import ContactItem, contact_sheet
+from wan_pipeline.told import rest_told
 from wan_pipeline.wan.errors import AccountStopError, ConfigurationError
 
 __all__ = ["COLUMNS", "NEVER_BUYS", "ImagesConfig", "images"]
@@ -230,6 +230,7 @@ def _not_complete(ledger: Ledger, requests: Path) -> dg.MetadataValue:
             "request_id": request.request_id,
             "state": request.state,
             "reason": request.reason,
+            "next_step": request.next_step,
         }
         for request in unfinished_of(requests, ledger)
     ]

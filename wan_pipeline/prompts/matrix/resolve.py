@@ -137,6 +137,7 @@ class _Resolver:
         extra = {**self.matrix.defaults.columns, **template.columns}
         texts = [*known.values(), *extra.values()]
         named = {variable for text in texts for variable in text.variables}
+        self._check_doubled(texts, template, path)
         axes = self._axes(named, template, path)
         for axis in axes:
             if axis.name in known and axis.name not in filled:
@@ -162,9 +163,20 @@ class _Resolver:
                 if (*path, name) not in self.used:
                     self._say(
                         (*path, name),
-                        "an axis is used by a template",
+                        "an axis must be used by a template",
                         f"Write {{{name}}} into a text, or remove the axis",
                     )
+
+    def _check_doubled(self, texts: list[Text], template: Template, path: YamlPath) -> None:
+        """Two pairs of braces make the text with one; around an axis' name it was hardly meant."""
+        doubled = {name for text in texts for name in text.doubled}
+        for name in sorted(doubled & {*self.matrix.axes, *template.axes}):
+            self._say(
+                path,
+                f"a variable has one pair of braces, and {name} has two, which make the text"
+                f" {{{name}}}",
+                f"Write {{{name}}} instead for the axis, or rename the axis if the text is meant",
+            )
 
     def _check_columns(self, names: list[str], path: YamlPath) -> None:
         """Axes and further columns become columns of one table."""
