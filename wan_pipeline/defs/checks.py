@@ -153,8 +153,8 @@ def no_duplicate_images(
 ) -> dg.AssetCheckResult:
     """No two different requests brought the very same bytes."""
     rows = _metadata(context, wan, ["image_id", "request_id"])
-    counted = rows.group_by("image_id").aggregate([("request_id", "count_distinct")])
-    alike = counted.filter(pc.greater(counted["request_id_count_distinct"], 1))
+    requests = rows.group_by("image_id").aggregate([("request_id", "count_distinct")])
+    alike = requests.filter(pc.greater(requests["request_id_count_distinct"], 1))
     return dg.AssetCheckResult(
         passed=alike.num_rows == 0,
         severity=WARN,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from wan_pipeline.wan.errors import StopReason
 
-__all__ = ["BatchReport", "Progress", "SilentProgress", "Tally"]
+__all__ = ["BatchReport", "Progress", "SilentProgress", "Tally", "ended_badly"]
 
 ZERO = Decimal(0)
 
@@ -27,6 +27,7 @@ class Tally:
         in_flight: tasks at the provider now.
         done: requests completed by this batch.
         failed: requests that will not be completed by this batch.
+        left: those among the failed that a stop kept from being bought; nothing is wrong with them.
         images: images stored by this batch.
         cost_usd: reported cost of what this batch bought.
         throttled: creates that were refused for their rate (429).
@@ -44,6 +45,7 @@ class Tally:
     in_flight: int = 0
     done: int = 0
     failed: int = 0
+    left: int = 0
     images: int = 0
     cost_usd: Decimal = ZERO
     throttled: int = 0
@@ -51,6 +53,12 @@ class Tally:
     repairs: list[str] = field(default_factory=list)
     problems: Counter[str] = field(default_factory=Counter)
     latencies_s: list[float] = field(default_factory=list)
+
+
+def ended_badly(tally: Tally) -> str:
+    """`3 failed`, and how many were left by a stop, where some were."""
+    told = f"{tally.failed - tally.left} failed"
+    return f"{told}, {tally.left} left" if tally.left else told
 
 
 class Progress(Protocol):

@@ -41,6 +41,8 @@ class ResolvedAxis:
         name: the variable.
         values: different ones, in the order of the file; after sampling.
         available: how many there are to draw from.
+        repeated: how many further times values of the list stand in it.
+        asked: how many a sample was to draw, or None for all.
         path: where the axis stands in the file.
     """
 
@@ -48,6 +50,8 @@ class ResolvedAxis:
     values: tuple[str, ...]
     available: int
     path: YamlPath
+    repeated: int = 0
+    asked: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -247,7 +251,14 @@ class _Resolver:
         if axis.sample is not None:
             seed = self.matrix.sample_seed if axis.sample_seed is None else axis.sample_seed
             taken = sample_values(values, k=axis.sample, seed=seed, axis=name)
-        return ResolvedAxis(name=name, values=taken, available=len(values), path=path)
+        return ResolvedAxis(
+            name=name,
+            values=taken,
+            available=len(values),
+            path=path,
+            repeated=len(listed) - len(values),
+            asked=axis.sample,
+        )
 
     def _read(self, path: str) -> tuple[str, ...]:
         if path not in self.files:
