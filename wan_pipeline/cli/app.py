@@ -27,11 +27,11 @@ from wan_pipeline.cli.release import release
 from wan_pipeline.cli.reproduce import reproduce
 from wan_pipeline.cli.screen import open_console, say, warn
 from wan_pipeline.cli.trace import trace
-from wan_pipeline.generation.told import counted, dollars
 from wan_pipeline.ledger.retries import Retry  # noqa: TC001  typer reads it at run time
 from wan_pipeline.prompts.sets import scan
 from wan_pipeline.settings import Settings
 from wan_pipeline.speed_up import unusable_plan
+from wan_pipeline.told import counted, dollars
 from wan_pipeline.wan.errors import ConfigurationError
 
 if TYPE_CHECKING:

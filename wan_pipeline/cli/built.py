@@ -11,8 +11,8 @@ from rich.table import Table
 from wan_pipeline.cli.console import unfinished_table, usd
 from wan_pipeline.cli.exit_codes import ExitCode
 from wan_pipeline.cli.screen import printable, say, warn
-from wan_pipeline.generation.told import counted, dollars, rest_told
 from wan_pipeline.prompts.table import REJECTS_FILE
+from wan_pipeline.told import counted, dollars, rest_told
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

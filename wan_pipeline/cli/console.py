@@ -13,6 +13,7 @@ from rich.table import Table
 
 from wan_pipeline.cli.screen import printable, warn
 from wan_pipeline.defs.progress import ProgressSink
+from wan_pipeline.generation.progress import ended_badly
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -80,7 +81,7 @@ class LiveProgress(ProgressSink):
         self._pauses_told, self._repairs_told = len(tally.pauses), len(tally.repairs)
         counts = (
             f"{tally.requests} requested, {tally.in_flight} in flight,"
-            f" {tally.already_stored + tally.done} done, {tally.failed} failed,"
+            f" {tally.already_stored + tally.done} done, {ended_badly(tally)},"
             f" {usd(tally.cost_usd)}"
         )
         if self._is_live:
@@ -144,16 +145,18 @@ def plans_table(plans: Sequence[Plan]) -> Table:
 
 def matrix_told(prompt_set: str, matrix: MatrixCount) -> str:
     """Where the prompts of a matrix come from: what its largest templates are multiplied by."""
-    return printable("\n  ".join([f"{prompt_set} makes {matrix.prompts:,}:", *matrix.lines()]))
+    return printable(
+        "\n  ".join([f"{prompt_set} makes {matrix.prompts:,}:", *matrix.lines(), *matrix.notes()])
+    )
 
 
 def unfinished_table(requests: Sequence[UnfinishedRequest]) -> Table:
     """The requests that are not complete, the first ones, with the reason."""
     table = Table(title=f"not complete: {len(requests)}", title_justify="left", header_style="bold")
-    for heading in ("prompt", "state", "reason", "request"):
+    for heading in ("prompt", "state", "why, and what to do", "request"):
         table.add_column(heading, overflow="fold")
     for request in requests[:SHOWN_UNFINISHED]:
-        told = (request.prompt_id, request.state, request.reason, request.request_id[:12])
+        told = (request.prompt_id, request.state, request.told, request.request_id[:12])
         table.add_row(*map(printable, told))
     if len(requests) > SHOWN_UNFINISHED:
         table.add_row("...", "", f"{len(requests) - SHOWN_UNFINISHED} more in the gallery", "")

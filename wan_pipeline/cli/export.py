@@ -12,8 +12,8 @@ import typer
 from wan_pipeline.cli.explained import explained, say_why
 from wan_pipeline.cli.screen import open_console, warn
 from wan_pipeline.dataset.exports.terms import DEFAULT_SHARD_MB, BytesMode, checked_licence
-from wan_pipeline.generation.told import counted
 from wan_pipeline.settings import Settings
+from wan_pipeline.told import counted
 
 __all__ = ["export"]
 

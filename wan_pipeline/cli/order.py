@@ -7,7 +7,7 @@ from decimal import Decimal
 from enum import Enum, auto
 from typing import TYPE_CHECKING, Any
 
-from wan_pipeline.generation.told import dollars
+from wan_pipeline.told import dollars
 from wan_pipeline.wan.errors import StopReason
 
 if TYPE_CHECKING:

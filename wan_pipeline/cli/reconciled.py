@@ -13,7 +13,7 @@ from wan_pipeline.cli.exit_codes import ExitCode
 from wan_pipeline.cli.purchases import moment, short_ids
 from wan_pipeline.cli.screen import printable
 from wan_pipeline.generation.leftovers import Leftover, LeftoverKind
-from wan_pipeline.generation.told import counted, dollars
+from wan_pipeline.told import counted, dollars
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -14,6 +14,7 @@ from wan_pipeline.dataset.release.errors import DamagedReleaseError, ReleaseAcce
 from wan_pipeline.dataset.release.reader import open_release
 from wan_pipeline.dataset.release.reference import every_version
 from wan_pipeline.dataset.release.regular import NO_ACCESS
+from wan_pipeline.told import counted
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -168,8 +169,8 @@ def show_release(console: Console, release: Release) -> None:
     if shared:
         warn(
             console,
-            f"{shared} image files are on several sides of the split: prompts with different ids"
-            " share them. Give such prompts one id, or leave all but one of them out",
+            f"{counted(shared, 'image file')} on several sides of the split: prompts with different"
+            " ids share image files. Give such prompts one id, or leave all but one of them out",
         )
     missing = [(facts.name, each) for facts in manifest.prompt_sets for each in facts.missing]
     for prompt_set, each in missing[:SHOWN_MISSING]:

@@ -12,7 +12,7 @@ from wan_pipeline.cli.exit_codes import ExitCode
 from wan_pipeline.cli.explained import exit_code_of
 from wan_pipeline.cli.screen import printable, say, warn
 from wan_pipeline.dataset.reproduction.verdict import Verdict
-from wan_pipeline.generation.told import dollars
+from wan_pipeline.told import dollars
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

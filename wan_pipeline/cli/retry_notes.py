@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import shlex
+from collections import Counter
 from dataclasses import replace
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from wan_pipeline.cli.console import usd
-from wan_pipeline.generation.told import counted
+from wan_pipeline.ledger.incomplete import remedy_of
 from wan_pipeline.ledger.retries import FINAL_KINDS, Retry, RetryRule
 from wan_pipeline.ledger.states import PurchaseState
+from wan_pipeline.told import counted
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["next_steps", "with_retry_notes"]
 
 ZERO = Decimal(0)
+_FINAL_TOLD = {"moderation": "moderation rejected {}", "invalid": "{} had values that are refused"}
 _RETRIED_BY = {
     PurchaseState.FAILED: Retry.FAILED,
     PurchaseState.REFUSED: Retry.FAILED,
@@ -28,7 +31,6 @@ _RETRIED_BY = {
     PurchaseState.WRITTEN_OFF: Retry.LOST,
     PurchaseState.STORED: Retry.LOST,  # among the incomplete ones: with a lost image
 }
-_REMEDY = {"moderation": "change the row's prompt", "invalid": "change the row's values"}
 
 
 def with_retry_notes(
@@ -38,7 +40,7 @@ def with_retry_notes(
     retry: Collection[Retry],
     max_attempts: int,
 ) -> list[UnfinishedRequest]:
-    """The same, with a word in the reason of each that `retry` was to buy again and did not.
+    """The same, with why each that `retry` was to buy again was not, as its next step.
 
     Args:
         requests: those that are not complete.
@@ -52,7 +54,7 @@ def with_retry_notes(
         note = None
         if purchase is not None and _RETRIED_BY.get(purchase.state) in retry:
             note = _not_retried(purchase, max_attempts)
-        found.append(replace(request, reason=f"{request.reason}; {note}") if note else request)
+        found.append(replace(request, next_step=note) if note else request)
     return found
 
 
@@ -64,7 +66,7 @@ def next_steps(
     price_usd: Decimal | None,
     max_attempts: int,
 ) -> list[str]:
-    """Commands that bring the incomplete requests further, each with what it costs."""
+    """What brings the incomplete requests further, each way with what it costs."""
     steps: list[str] = []
     standing = [purchases[each.request_id] for each in requests if each.request_id in purchases]
     for retry, why in ((Retry.FAILED, "failed for a reason that may pass"), (Retry.LOST, "lost")):
@@ -77,6 +79,12 @@ def next_steps(
                 f"{len(again)} {why}: `wan run {shlex.quote(prompt_set)} --retry {retry.value}`"
                 f" buys {counted(images, 'image')} again, for {usd(cost)}"
             )
+    if final := Counter(kind for each in standing if (kind := _final_kind(each))):
+        found = ", ".join(_FINAL_TOLD[kind].format(count) for kind, count in sorted(final.items()))
+        steps.append(
+            f"change the row: {found}; the same request would meet the same again, a changed one is"
+            " bought as a new one"
+        )
     if unknown := [each for each in standing if each.state is PurchaseState.UNKNOWN]:
         reserved = sum((each.reserved_usd for each in unknown), ZERO)
         steps.append(
@@ -86,10 +94,15 @@ def next_steps(
     return steps
 
 
+def _final_kind(purchase: Purchase) -> str | None:
+    """Of a failed one: the kind of error that the same request would meet again."""
+    failed = _RETRIED_BY.get(purchase.state) is Retry.FAILED
+    return purchase.error_kind if failed and purchase.error_kind in FINAL_KINDS else None
+
+
 def _not_retried(purchase: Purchase, max_attempts: int) -> str | None:
-    kind = purchase.error_kind
-    if _RETRIED_BY[purchase.state] is Retry.FAILED and kind in FINAL_KINDS:
-        return f"not retried: {kind}; {_REMEDY.get(kind, 'change the row')}"
+    if kind := _final_kind(purchase):
+        return f"not retried: {kind}; {remedy_of(kind)}"
     if purchase.attempt >= max_attempts:
         return f"bought {purchase.attempt} times, WAN_MAX_ATTEMPTS is {max_attempts}"
     return None

@@ -13,7 +13,9 @@ from rich.table import Table
 from wan_pipeline.cli.console import usd
 from wan_pipeline.cli.purchases import history_table, moment, money_of
 from wan_pipeline.cli.screen import printable, warn
+from wan_pipeline.ledger.incomplete import Explanation, state_told
 from wan_pipeline.ledger.states import ImageState
+from wan_pipeline.told import counted, reason_told
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from wan_pipeline.dataset.trace.story import PromptRow, RequestStory, Trace
-    from wan_pipeline.ledger.records import Purchase
+    from wan_pipeline.ledger.records import ImageRecord, Purchase
 
 __all__ = ["show_trace", "trace_as_json"]
 
@@ -32,17 +34,20 @@ SHOWN_EXPORTS = 12
 def trace_as_json(found: Trace) -> dict[str, Any]:
     """Everything; money as text, times in ISO 8601."""
     told = asdict(found)
-    told["cost_usd"] = found.cost_usd
+    told["cost_usd"], told["reserved_usd"] = found.cost_usd, found.reserved_usd
     for story, request in zip(told["requests"], found.requests, strict=True):
-        story["cost_usd"] = request.cost_usd
+        story["cost_usd"], story["reserved_usd"] = request.cost_usd, request.reserved_usd
     return _plain(told)
 
 
 def show_trace(console: Console, found: Trace, *, limit: int) -> None:
     """From the prompt to the image, request by request."""
     count = len(found.requests)
-    requests = "1 request" if count == 1 else f"{count} requests"
-    console.print(printable(f"{found.what}: {requests}, {usd(found.cost_usd)}"), style="bold")
+    money = f"{usd(found.cost_usd)} paid"
+    if found.reserved_usd:
+        money += f", {usd(found.reserved_usd)} set aside"
+    head = f"{found.what}: {counted(count, 'request')}, {money}"
+    console.print(printable(head), style="bold")
     for story in found.requests[:limit]:
         console.print()
         _show_story(console, story, set(found.image_ids))
@@ -61,9 +66,12 @@ def _show_story(console: Console, story: RequestStory, image_ids: Collection[str
     for name, value in story.request.items():
         facts.add_row(name, printable("" if value is None else str(value)))
     for each in story.purchases:
-        facts.add_row(f"purchase {each.attempt}", printable(_purchase_in_words(each)))
+        told = _purchase_in_words(each, state_told(each, story.images))
+        facts.add_row(f"purchase {each.attempt}", printable(told))
     if not story.purchases:
         facts.add_row("purchases", "none: it was never bought")
+    if story.reason:
+        facts.add_row("not complete", printable(str(Explanation(story.reason, story.next_step))))
     console.print(facts)
     if story.images:
         console.print(_images_table(story, image_ids))
@@ -82,9 +90,9 @@ def _row_in_words(row: PromptRow) -> str:
     return f"{where}, {seed}; row {row.row} of {row.file or 'a file that is not there any more'}"
 
 
-def _purchase_in_words(purchase: Purchase) -> str:
+def _purchase_in_words(purchase: Purchase, state: str) -> str:
     parts = [
-        f"{purchase.state.value}, {money_of(purchase)}",
+        f"{state}, {money_of(purchase)}",
         purchase.cost_source and f"({purchase.cost_source})",
         f"bought for {purchase.bought_by_set} at {moment(purchase.created_at)}",
         purchase.task_id and f"task {purchase.task_id}",
@@ -106,11 +114,17 @@ def _images_table(story: RequestStory, image_ids: Collection[str]) -> Table:
             each.state.value,
             "" if each.bytes is None else f"{each.bytes:,}",
             f"{each.width}*{each.height}" if each.width else "",
-            (each.path if each.state is ImageState.STORED else each.problem) or each.path or "",
+            _file_or_problem(each),
         )
         asked_for = each.image_id is not None and each.image_id in image_ids
         table.add_row(*map(printable, told), style="bold" if asked_for else None)
     return table
+
+
+def _file_or_problem(image: ImageRecord) -> str:
+    if image.state is ImageState.STORED or not image.problem:
+        return image.path or ""
+    return reason_told(image.problem)
 
 
 def _places_table(story: RequestStory, image_ids: Collection[str]) -> Table:

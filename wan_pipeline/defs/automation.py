@@ -13,13 +13,13 @@ from wan_pipeline.defs.assets.spend import LAST_EVENT
 from wan_pipeline.defs.partitions import prompt_sets
 from wan_pipeline.defs.resources import WanResource
 from wan_pipeline.generation.planning import PLAN_FILE, Plan, standing_of
-from wan_pipeline.generation.told import counted
 from wan_pipeline.ledger.review import unfinished
 from wan_pipeline.ledger.snapshot import snapshot
 from wan_pipeline.prompts.changes import change_key, changed_at_ns
 from wan_pipeline.prompts.errors import UnreadablePromptFileError
 from wan_pipeline.prompts.plan_table import REQUESTS_FILE
 from wan_pipeline.prompts.sets import scan
+from wan_pipeline.told import counted
 
 __all__ = ["SPEND", "jobs", "schedules", "sensors"]
 

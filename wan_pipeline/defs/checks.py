@@ -18,6 +18,7 @@ from wan_pipeline.defs.resources import WanResource
 from wan_pipeline.generation.planning import standing_of, unfinished_of
 from wan_pipeline.prompts.plan_table import REQUESTS_FILE
 from wan_pipeline.prompts.table import REJECTS_FILE
+from wan_pipeline.told import counted
 
 __all__ = ["checks"]
 
@@ -31,7 +32,7 @@ def no_rejects(context: dg.AssetCheckExecutionContext, wan: WanResource) -> dg.A
     return dg.AssetCheckResult(
         passed=table.num_rows == 0,
         severity=WARN,
-        description=f"{table.num_rows} rules broken by rows of the prompt file",
+        description=f"{counted(table.num_rows, 'rule')} broken by rows of the prompt file",
         metadata={"rejects": ui.table_rows(table.slice(0, 50).to_pylist())},
     )
 
@@ -154,12 +155,12 @@ def no_duplicate_images(
 ) -> dg.AssetCheckResult:
     """No two different requests brought the very same bytes."""
     rows = _metadata(context, wan, ["image_id", "request_id"])
-    counted = rows.group_by("image_id").aggregate([("request_id", "count_distinct")])
-    alike = counted.filter(pc.greater(counted["request_id_count_distinct"], 1))
+    requests = rows.group_by("image_id").aggregate([("request_id", "count_distinct")])
+    alike = requests.filter(pc.greater(requests["request_id_count_distinct"], 1))
     return dg.AssetCheckResult(
         passed=alike.num_rows == 0,
         severity=WARN,
-        description=f"{alike.num_rows} images came from more than one request",
+        description=f"{counted(alike.num_rows, 'image')} came from more than one request",
         metadata={"images": ui.table_rows(alike.slice(0, 50).to_pylist())},
     )
 
@@ -181,6 +182,7 @@ def every_request_stored(
             "prompt_id": request.prompt_id,
             "state": request.state,
             "reason": request.reason,
+            "next_step": request.next_step,
             "request_id": request.request_id,
         }
         for request in missing

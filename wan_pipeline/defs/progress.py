@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from wan_pipeline.generation.progress import BatchReport, Progress, Tally
-from wan_pipeline.generation.told import rest_told
+from wan_pipeline.generation.progress import BatchReport, Progress, Tally, ended_badly
+from wan_pipeline.told import rest_told
 from wan_pipeline.wan.errors import AccountStopError
 
 __all__ = ["ProgressSink", "in_log", "stop_of"]
@@ -58,7 +58,7 @@ class _InLog:
         self._next = now + LOG_EVERY_S
         self._say(
             f"{tally.requests} requests: {tally.already_stored} stored before, {tally.done} done,"
-            f" {tally.in_flight} in flight, {tally.failed} failed; {tally.images} images,"
+            f" {tally.in_flight} in flight, {ended_badly(tally)}; {tally.images} images,"
             f" {tally.cost_usd} USD"
         )
 

@@ -21,6 +21,7 @@ from wan_pipeline.defs import ui
 from wan_pipeline.defs.partitions import prompt_sets
 from wan_pipeline.defs.resources import WanResource
 from wan_pipeline.layout import DataLayout
+from wan_pipeline.told import counted
 
 __all__ = ["quality_checks"]
 
@@ -127,7 +128,7 @@ def no_moderation_failures(
     return dg.AssetCheckResult(
         passed=count <= allowed * outcomes.requests,
         severity=WARN,
-        description=f"{count} of {outcomes.requests} requests were rejected by moderation"
+        description=f"moderation rejected {count} of {counted(outcomes.requests, 'request')}"
         f"{ui.share_allowed(wan, 'moderated_allowed')}",
         metadata={
             "moderated_requests": count,
@@ -223,6 +224,7 @@ def _where(
             "prompt": row.prompt,
             "state": row.state,
             "reason": row.reason,
+            "next_step": row.next_step,
             "request_id": row.request_id,
         }
         for row in outcomes.flagged(flag)[:SHOWN]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict, deque
 from typing import TYPE_CHECKING
 
-from wan_pipeline.generation.told import counted, reason_told
+from wan_pipeline.told import counted, reason_told
 from wan_pipeline.wan.answers import ErrorKind
 from wan_pipeline.wan.errors import StopReason
 

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from wan_pipeline.generation.told import counted
+from wan_pipeline.told import counted
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator

@@ -65,6 +65,7 @@ class Ends:
         self.left += 1
         self.left_images += request.n
         self._tally.failed += 1
+        self._tally.left += 1
 
     def taken_by_another_run(self) -> None:
         """Note that what this batch worked on is that run's to end."""

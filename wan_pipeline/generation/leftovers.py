@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from wan_pipeline.ledger import schema
 from wan_pipeline.ledger.review import price_differences
 from wan_pipeline.ledger.states import ImageState, PurchaseState
+from wan_pipeline.told import reason_told
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -169,7 +170,7 @@ def _lost(view: Snapshot) -> Iterator[Leftover]:
             since=row.created_at,
             images=row.lost,
             usd=share.quantize(NANO),
-            reason=row.problem or "",
+            reason=reason_told(row.problem),
         )
 
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 from collections import Counter
 from dataclasses import asdict, dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Self
 
-from wan_pipeline.generation.paid import paid_told
-from wan_pipeline.ledger.reasons import LOST, reason_of
+from wan_pipeline.ledger.incomplete import Explanation, explain, state_told
+from wan_pipeline.ledger.reasons import LOST
 from wan_pipeline.ledger.shown import shown_of
 from wan_pipeline.ledger.states import ImageState, PurchaseState
 from wan_pipeline.prompts.errors import UnreadablePromptFileError
@@ -153,13 +153,19 @@ class Plan:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UnfinishedRequest:
-    """A request that is not complete, and why."""
+    """A request that is not complete, why, and what brings it further."""
 
     request_id: str
     prompt_id: str
     state: str
     reason: str
+    next_step: str = ""
     reserved_usd: Decimal
+
+    @property
+    def told(self) -> str:
+        """Why, and what to do, in one line."""
+        return str(Explanation(self.reason, self.next_step))
 
 
 def make_plan(summary: RequestTableSummary, *, standing: Standing, **facts: Any) -> Plan:
@@ -201,38 +207,37 @@ def standing_in(
     )
 
 
-def unfinished_of(requests_path: Path, ledger: Ledger) -> list[UnfinishedRequest]:
-    """Every request of a set that is not complete, with the reason, sorted by prompt."""
+def unfinished_of(
+    requests_path: Path, ledger: Ledger, *, now: datetime | None = None
+) -> list[UnfinishedRequest]:
+    """Every request of a set that is not complete, with the reason, sorted by prompt.
+
+    Args:
+        requests_path: the set's request table.
+        ledger: what became of them.
+        now: which deadlines have passed; the present when not given.
+    """
     table = request_columns(requests_path, ["request_id", "prompt_id"])
     prompts: dict[str, str] = dict(zip(table["request_id"], table["prompt_id"], strict=True))
-    purchases = ledger.purchases(prompts)
-    lost = ledger.requests_with_lost_images(prompts)
-    images = ledger.images(
-        request_id for request_id, purchase in purchases.items() if purchase.state in _PAID
-    )
+    purchases, images = ledger.purchases(prompts), ledger.images(prompts)
     found: list[UnfinishedRequest] = []
     for request_id, prompt_id in prompts.items():
-        purchase = purchases.get(request_id)
-        state = purchase.state if purchase else PurchaseState.PLANNED
-        if state is PurchaseState.STORED and request_id not in lost:
+        purchase, own = purchases.get(request_id), images.get(request_id, ())
+        state = state_told(purchase, own)
+        if state == PurchaseState.STORED:
             continue
-        shown = LOST if state is PurchaseState.STORED else state.value
-        reason = reason_of(shown, purchase.problem if purchase else "")
-        if purchase and state in _PAID:
-            reason = paid_told(purchase, images.get(request_id, ()))
+        why = explain(purchase, own, now=now or datetime.now(UTC))
         found.append(
             UnfinishedRequest(
                 request_id=request_id,
                 prompt_id=prompt_id,
-                state=shown,
-                reason=reason,
+                state=state,
+                reason=why.reason,
+                next_step=why.next_step,
                 reserved_usd=purchase.reserved_usd if purchase else Decimal(0),
             )
         )
     return sorted(found, key=lambda request: (request.prompt_id, request.request_id))
-
-
-_PAID = frozenset({PurchaseState.SUCCEEDED, PurchaseState.STORED})
 
 
 def _counted(

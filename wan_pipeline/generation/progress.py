@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from wan_pipeline.wan.errors import StopReason
 
-__all__ = ["BatchReport", "Progress", "SilentProgress", "Tally"]
+__all__ = ["BatchReport", "Progress", "SilentProgress", "Tally", "ended_badly"]
 
 ZERO = Decimal(0)
 
@@ -29,6 +29,7 @@ class Tally:
         in_flight: tasks at the provider now.
         done: requests completed by this batch.
         failed: requests that will not be completed by this batch.
+        left: those among the failed that a stop kept from being bought; nothing is wrong with them.
         images: images stored by this batch.
         cost_usd: reported cost of what this batch bought.
         throttled: creates that were refused for their rate (429).
@@ -48,6 +49,7 @@ class Tally:
     in_flight: int = 0
     done: int = 0
     failed: int = 0
+    left: int = 0
     images: int = 0
     cost_usd: Decimal = ZERO
     throttled: int = 0
@@ -62,6 +64,12 @@ class Tally:
         self.pauses.append(sentence)
         if self.tell is not None:
             self.tell()
+
+
+def ended_badly(tally: Tally) -> str:
+    """`3 failed`, and how many were left by a stop, where some were."""
+    told = f"{tally.failed - tally.left} failed"
+    return f"{told}, {tally.left} left" if tally.left else told
 
 
 class Progress(Protocol):

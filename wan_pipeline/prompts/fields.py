@@ -64,7 +64,7 @@ def parse_text(value: object, *, name: str, limit: int, truncate: bool = False) 
         raise RuleViolation(
             f"{name} has at most {limit} characters; this has {len(value)}, and the provider "
             "would silently cut it",
-            "shorten it, or switch on the truncation of long prompts",
+            "shorten it, or set WAN_TRUNCATE_PROMPTS=1, which cuts it as the provider would",
         )
     return value[:limit]
 

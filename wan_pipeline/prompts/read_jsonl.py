@@ -84,12 +84,12 @@ def _parse(text: str, row: int) -> RawRow:
 def _raw_row(values: dict[str, object], row: int) -> RawRow:
     known: dict[str, object] = {}
     extra: dict[str, object] = {}
-    seen: set[str] = set()
+    seen: dict[str, str] = {}
     for name, value in values.items():
         folded = name.strip().casefold()
         if folded in seen:
-            raise _twice(name)
-        seen.add(folded)
+            raise _twice(seen[folded], name)
+        seen[folded] = name
         column = known_name(name)
         if column is None:
             extra[name.strip() or name] = value
@@ -102,14 +102,20 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     values: dict[str, Any] = {}
     for name, value in pairs:
         if name in values:
-            raise _twice(name)
+            raise _twice(name, name)
         values[name] = value
     return values
 
 
-def _twice(name: str) -> RuleViolation:
+def _twice(first: str, second: str) -> RuleViolation:
+    if not second.strip():
+        found = f"{first!a} and {second!a} both have no name"
+    elif first == second:
+        found = f"{second!a} is there twice"
+    else:
+        found = f"{first!a} and {second!a} are the same"
     return RuleViolation(
-        f"an object has each key once, and case does not matter; {name!a} is there twice",
+        f"an object has each key once, and neither case nor outer spaces matter; {found}",
         "remove or rename one of them",
     )
 

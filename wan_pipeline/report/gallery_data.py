@@ -173,4 +173,5 @@ _OF_ITEMS: dict[str, Callable[[Item], Any]] = {
     "flags": lambda item: None if (flags := flags_of(item)) is None else " ".join(flags),
     "state": lambda item: None if isinstance(item, GalleryRow) else item.state,
     "reason": lambda item: None if isinstance(item, GalleryRow) else item.reason,
+    "notHere": lambda item: 0 if isinstance(item, GalleryRow) else item.not_here,
 }

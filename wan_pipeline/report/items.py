@@ -19,7 +19,8 @@ class Outcome(StrEnum):
 
     Attributes:
         STORED: the image is there.
-        WAITING: not bought yet, or in flight; a later run brings it.
+        TO_BUY: not bought yet; a later run buys it.
+        IN_FLIGHT: bought, and not all of its images are here yet; a later run brings them.
         UNKNOWN: nobody knows whether it was made; a person decides.
         FAILED: refused, failed or expired.
         LOST: paid for, and it can no longer arrive.
@@ -28,7 +29,8 @@ class Outcome(StrEnum):
     """
 
     STORED = "stored"
-    WAITING = "waiting"
+    TO_BUY = "to_buy"
+    IN_FLIGHT = "in_flight"
     UNKNOWN = "unknown"
     FAILED = "failed"
     LOST = "lost"
@@ -133,7 +135,7 @@ class AbsentRequest:
         request_id: the request.
         prompt_id: id of the prompt's row.
         prompt: positive prompt.
-        state: how far it is, for a person: ``failed`` or ``unknown`` for example.
+        state: its outcome, for a person; ``refused`` or ``expired`` is told of what failed.
         reason: why, and what to do, for a person.
         outcome: the same in the words that the gallery filters by.
         negative_prompt: empty means none.
@@ -141,6 +143,7 @@ class AbsentRequest:
         seed: the seed sent, or to be sent.
         seed_source: ``given`` or ``derived``.
         n: images asked for.
+        not_here: how many of them are not on the page.
         replica: which of the prompt's requests, from 0.
         model: model id.
         prompt_columns: further columns of the prompt's row, untouched.
@@ -158,6 +161,7 @@ class AbsentRequest:
     seed: int | None = None
     seed_source: str = ""
     n: int = 1
+    not_here: int = 1
     replica: int = 0
     model: str = ""
     prompt_columns: Mapping[str, object] = field(default_factory=dict[str, object])

@@ -30,7 +30,13 @@ def test_a_matrix_is_counted_priced_and_explained(idle: Folder) -> None:
     assert plan["cost_to_buy_usd"] == "0.30"
     wood, odd = plan["matrix"]["templates"]
     assert (wood["combinations"], wood["prompts"], odd["prompts"]) == (4, 4, 4)
-    assert wood["axes"][1] == {"axis": "animal", "values": 2, "available": 3}
+    assert wood["axes"][1] == {
+        "axis": "animal",
+        "values": 2,
+        "available": 3,
+        "repeated": 0,
+        "asked": 2,
+    }
 
     shown = idle.wan("plan", "zoo")
     assert "zoo makes 8:" in shown.stdout

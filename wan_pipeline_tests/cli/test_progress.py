@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import pty
 import re
@@ -10,6 +11,8 @@ import sys
 from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from rich.console import Console
 
 from wan_pipeline.cli.console import LiveProgress
 from wan_pipeline.cli.screen import open_console
@@ -61,3 +64,11 @@ def test_the_last_line_without_a_terminal_is_the_end(capsys: pytest.CaptureFixtu
         progress.finished(report)
     told = capsys.readouterr().out.splitlines()
     assert [line.split(", ")[2] for line in told] == ["16 done", "41 done"]
+
+
+def test_what_a_stop_left_is_not_called_failed() -> None:
+    """Nothing is wrong with it: a run with a higher cap buys it."""
+    screen = io.StringIO()
+    with LiveProgress(Console(file=screen, width=200)) as progress:
+        progress.update(Tally(requests=6, done=2, failed=4, left=4))
+    assert "2 done, 0 failed, 4 left, $0.00" in screen.getvalue()

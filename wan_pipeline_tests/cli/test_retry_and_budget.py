@@ -41,6 +41,7 @@ def test_what_failed_is_bought_again_and_what_moderation_rejected_is_not(
     assert "1 failed for a reason that may pass: `wan run set --retry failed`" in first.output
     assert "buys 1 image again, for $0.03" in first.output
     assert "not retried" not in first.output
+    assert "change the row: moderation rejected 1; the same request would meet" in first.output
     idle = folder.wan("run", "set")
     assert last_line(idle.stdout) == (0, 0, 2, Decimal(0))
     again = folder.wan("run", "set", "--retry", "failed", COLUMNS=WIDE)

@@ -72,7 +72,7 @@ def test_a_stop_exits_4_and_publishes_what_is_stored(
     assert "top up the account" in done.stdout
     assert pq.read_metadata(folder.path / "emulator/metadata/set.parquet").num_rows == 2
     page = (folder.path / "emulator/gallery/set/index.html").read_text()
-    assert "1 not bought yet" in page
+    assert "1 to buy" in page
     assert "failed" not in page.partition("</details>")[0].rpartition("</style>")[2]
     provider.set_plan(FAST)
     again = folder.wan("run", "set")

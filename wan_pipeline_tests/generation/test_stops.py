@@ -49,6 +49,7 @@ async def test_stop_burns_no_row_and_finishes_what_is_in_flight(
     assert report.stop is reason
     assert remedy in str(AccountStopError(reason, report.stop_detail))
     assert (report.tally.done, report.tally.failed) == (2, 10)
+    assert report.tally.left == report.left > 0
     assert set(bench.books().states()) == {"planned", "stored"}
     assert bench.books().states().count("stored") == 2
     assert bench.books().reserved == 0

@@ -100,3 +100,18 @@ def test_empty_file(tmp_path: Path) -> None:
     """Nothing in it."""
     with pytest.raises(EmptyPromptFileError):
         build_text(tmp_path, "\n \n", name="set.jsonl")
+
+
+@pytest.mark.parametrize(
+    ("keys", "told"),
+    [
+        ('"": 1, "\\t": 2', "'' and '\\t' both have no name"),
+        ('"x": 1, " X ": 2', "'x' and ' X ' are the same"),
+        ('"x": 1, "x": 2', "'x' is there twice"),
+    ],
+)
+def test_keys_that_are_the_same_are_both_named(tmp_path: Path, keys: str, told: str) -> None:
+    """Their names differ in what a person does not see."""
+    text = f'{{"prompt": "a"}}\n{{"prompt": "b", {keys}}}\n'
+    (rejected,) = build_text(tmp_path, text, name="set.jsonl").rejects
+    assert told in rejected["rule"]

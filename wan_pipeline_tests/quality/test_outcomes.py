@@ -82,14 +82,14 @@ def bench(tmp_path: Path) -> Iterator[Callable[[str], Bench]]:
     ("images", "values", "told"),
     [
         ((), None, ("planned", 0, "not bought yet", [NEVER])),
-        (("stored", "stored"), {}, ("stored", 2, "stored", [])),
+        (("stored", "stored"), {}, ("stored", 2, "", [])),
         (("stored",), {}, ("stored", 1, "fewer images than it asked for: 1 of 2", [FEWER])),
         (("stored", "lost"), {}, ("lost", 1, "can no longer be fetched", [FEWER])),
         (("lost", "lost"), {}, ("lost", 0, "can no longer be fetched", [NEVER, FEWER])),
         (
             ("stored", "expected"),
             {"state": "succeeded"},
-            ("succeeded", 1, "done at the provider; the next run fetches", []),
+            ("succeeded", 1, "paid 0.03 USD and done at the provider", []),
         ),
         ((), {"state": "unknown"}, ("unknown", 0, "unknown", [NEVER])),
         ((), FORBIDDEN, ("failed", 0, "110001: input may contain", [MODERATED, NEVER])),

@@ -39,13 +39,13 @@ def test_requests_without_image_are_items_too(tmp_path: Path) -> None:
         negative_prompt=ROW.negative_prompt,
         state="planned",
         reason="not bought yet",
-        outcome=Outcome.WAITING,
+        outcome=Outcome.TO_BUY,
         size="1696*960",
         seed=7,
     )
     _, page = written(tmp_path, [ROW], replace(SUMMARY, absent=[absent]))
     assert page.column("prompt") == [0, 0]
-    assert page.column("outcome") == ["stored", "waiting"]
+    assert page.column("outcome") == ["stored", "to_buy"]
     assert page.column("image") == [ROW.image_id, None]
     assert page.column("reason") == [None, "not bought yet"]
 

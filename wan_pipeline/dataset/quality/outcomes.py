@@ -8,6 +8,7 @@ it, so unlike those of images these rows change as a set is built.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -15,7 +16,8 @@ import pyarrow as pa
 from wan_pipeline.dataset.fields import known, optional
 from wan_pipeline.dataset.quality.flags import RequestFlag
 from wan_pipeline.dataset.quality.reading import read_table
-from wan_pipeline.ledger.reasons import LOST, problem_of, reason_of
+from wan_pipeline.ledger.incomplete import Explanation, explain, state_told
+from wan_pipeline.ledger.reasons import LOST
 from wan_pipeline.ledger.shown import shown_of
 from wan_pipeline.ledger.states import PurchaseState
 from wan_pipeline.prompts.plan_table import request_columns
@@ -26,7 +28,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from wan_pipeline.ledger.reading import LedgerReader
-    from wan_pipeline.ledger.records import Purchase
+    from wan_pipeline.ledger.records import ImageRecord, Purchase
 
 __all__ = [
     "OUTCOMES",
@@ -53,8 +55,10 @@ OUTCOMES: Any = pa.schema(
         known("images_stored", pa.int32(), "images that the request has to show"),
         optional("attempt", pa.int32(), "its newest purchase, from 1; null when never bought"),
         known("state", pa.string(), "of that purchase; lost when an image can no longer arrive"),
-        optional("error_kind", pa.string(), "moderation, invalid, ...; null when there is none"),
-        optional("error_code", pa.string(), "the provider's code"),
+        known("reason", pa.string(), "why not every image is there; empty when all are"),
+        known("next_step", pa.string(), "what brings it further; empty when nothing does"),
+        optional("error_kind", pa.string(), "of its create or task: moderation, invalid, ..."),
+        optional("error_code", pa.string(), "the provider's code for it"),
         optional("error_message", pa.string(), "the provider's words, or ours"),
         known(
             "flags",
@@ -76,6 +80,8 @@ class RequestOutcome:
     images_stored: int
     attempt: int | None
     state: str
+    reason: str
+    next_step: str
     error_kind: str | None
     error_code: str | None
     error_message: str | None
@@ -87,19 +93,14 @@ class RequestOutcome:
         return self.state in _WAITING
 
     @property
+    def told(self) -> str:
+        """Why not every image is there, and what to do, in one line."""
+        return str(Explanation(self.reason, self.next_step))
+
+    @property
     def complete(self) -> bool:
         """Whether every image asked for is there."""
         return self.state == PurchaseState.STORED and RequestFlag.FEWER_THAN_N not in self.flags
-
-    @property
-    def reason(self) -> str:
-        """Why not every image is there, as the provider said it or as the ledger knows."""
-        problem = problem_of(self.error_code, self.error_message)
-        if self.state == PurchaseState.STORED and self.images_stored < self.n and not problem:
-            return (
-                f"its task brought fewer images than it asked for: {self.images_stored} of {self.n}"
-            )
-        return reason_of(self.state, problem)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -151,12 +152,15 @@ class RequestOutcomes:
         return len({row.prompt_id for row in never} - hopeful)
 
 
-def outcomes_of(requests_path: Path, ledger: LedgerReader) -> RequestOutcomes:
+def outcomes_of(
+    requests_path: Path, ledger: LedgerReader, *, now: datetime | None = None
+) -> RequestOutcomes:
     """Look up every request of a prompt set.
 
     Args:
         requests_path: the set's request table.
         ledger: what became of them.
+        now: which deadlines have passed; the present when not given.
 
     Raises:
         UnreadablePromptFileError: the request table is missing; materialize `plan` first.
@@ -165,7 +169,8 @@ def outcomes_of(requests_path: Path, ledger: LedgerReader) -> RequestOutcomes:
     table = request_columns(requests_path, ["prompt_id", "request_id", "prompt", "n"])
     asked = sorted(set(zip(*table.values(), strict=True)))
     ids = {request_id for _, request_id, _, _ in asked}
-    purchases, lost = ledger.purchases(ids), ledger.requests_with_lost_images(ids)
+    purchases, images = ledger.purchases(ids), ledger.images(ids)
+    now = now or datetime.now(UTC)
     stored = {request_id: len(each.images) for request_id, each in shown_of(ledger, ids).items()}
     rows = [
         RequestOutcome(
@@ -174,7 +179,7 @@ def outcomes_of(requests_path: Path, ledger: LedgerReader) -> RequestOutcomes:
             prompt=prompt,
             n=n,
             images_stored=stored.get(request_id, 0),
-            **_of_purchase(purchases.get(request_id), lost=request_id in lost),
+            **_of_purchase(purchases.get(request_id), images.get(request_id, ()), now),
         )
         for prompt_id, request_id, prompt, n in asked
     ]
@@ -200,21 +205,23 @@ def read_outcomes(table: Path) -> RequestOutcomes:
     """What `write_outcomes` wrote.
 
     Raises:
-        UnreadablePromptFileError: the table is missing or damaged.
+        UnreadablePromptFileError: the table is missing, damaged or of another version.
     """
-    return RequestOutcomes(rows=[RequestOutcome(**row) for row in read_table(table).to_pylist()])
+    rows = read_table(table, schema=OUTCOMES).to_pylist()
+    return RequestOutcomes(rows=[RequestOutcome(**row) for row in rows])
 
 
-def _of_purchase(purchase: Purchase | None, *, lost: bool) -> dict[str, Any]:
+def _of_purchase(
+    purchase: Purchase | None, images: Sequence[ImageRecord], now: datetime
+) -> dict[str, Any]:
     """The columns that the newest purchase of a request tells; None when it was never bought."""
-    if purchase is None:
-        of_error = dict.fromkeys(_OF_ERROR)
-        return {"attempt": None, "state": PurchaseState.PLANNED.value, **of_error}
-    is_lost = lost and purchase.state is PurchaseState.STORED
+    why = explain(purchase, images, now=now)
     return {
-        "attempt": purchase.attempt,
-        "state": LOST if is_lost else purchase.state.value,
-        **{name: getattr(purchase, name) for name in _OF_ERROR},
+        "attempt": None if purchase is None else purchase.attempt,
+        "state": state_told(purchase, images),
+        "reason": why.reason,
+        "next_step": why.next_step,
+        **{name: getattr(purchase, name, None) for name in _OF_ERROR},
     }
 
 

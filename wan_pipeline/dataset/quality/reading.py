@@ -15,21 +15,31 @@ if TYPE_CHECKING:
 
 __all__ = ["flag_counts", "read_table"]
 
+_REMEDY = "Materialize the asset `quality` of its prompt set, which writes it"
 
-def read_table(table: Path) -> Any:
+
+def read_table(table: Path, *, schema: Any = None) -> Any:
     """A whole table of the asset `quality`.
 
+    Args:
+        table: its file.
+        schema: whose columns it has, where that matters.
+
     Raises:
-        UnreadablePromptFileError: it is missing or damaged; the message says how to have it again.
+        UnreadablePromptFileError: it is missing or damaged, or has other columns; the message says
+            how to have it again.
     """
     try:
-        return pq.read_table(table)
+        read = pq.read_table(table)
     except (pa.ArrowException, OSError) as error:
         raise UnreadablePromptFileError(
-            table,
-            f"cannot be read as a table ({str(error).splitlines()[0]})",
-            "Materialize the asset `quality` of its prompt set, which writes it",
+            table, f"cannot be read as a table ({str(error).splitlines()[0]})", _REMEDY
         ) from error
+    if schema is not None and read.schema.names != schema.names:
+        raise UnreadablePromptFileError(
+            table, "has the columns of another version of wan_pipeline", _REMEDY
+        )
+    return read
 
 
 def flag_counts(table: Path) -> Counter[str]:

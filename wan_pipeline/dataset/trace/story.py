@@ -107,6 +107,8 @@ class RequestStory:
         images: of every attempt.
         releases: where these images are released.
         exports: where they are exported.
+        reason: why not every image is there; empty when all are.
+        next_step: what brings it further; empty when nothing does.
     """
 
     request_id: str
@@ -117,11 +119,18 @@ class RequestStory:
     images: Sequence[ImageRecord]
     releases: Sequence[ReleasePlace]
     exports: Sequence[ExportPlace]
+    reason: str
+    next_step: str
 
     @property
     def cost_usd(self) -> Decimal:
         """Paid for it, by all attempts together."""
         return sum((each.cost_usd or Decimal(0) for each in self.purchases), Decimal(0))
+
+    @property
+    def reserved_usd(self) -> Decimal:
+        """Set aside for it, by all attempts together."""
+        return sum((each.reserved_usd for each in self.purchases), Decimal(0))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -151,3 +160,8 @@ class Trace:
     def cost_usd(self) -> Decimal:
         """Paid for all of it."""
         return sum((each.cost_usd for each in self.requests), Decimal(0))
+
+    @property
+    def reserved_usd(self) -> Decimal:
+        """Set aside for all of it."""
+        return sum((each.reserved_usd for each in self.requests), Decimal(0))

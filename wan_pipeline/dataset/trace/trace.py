@@ -10,6 +10,7 @@ text, or a task id. It is looked for as all of them, since a hexadecimal word ma
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import pyarrow.compute as pc
@@ -18,6 +19,7 @@ from wan_pipeline.dataset.trace.errors import NothingFoundError, UnclearTraceErr
 from wan_pipeline.dataset.trace.meanings import meanings_of
 from wan_pipeline.dataset.trace.places import Places, PlannedRows, request_as_told
 from wan_pipeline.dataset.trace.story import RequestStory, Trace
+from wan_pipeline.ledger.incomplete import Explanation, explain
 from wan_pipeline.ledger.lookup import history_of
 from wan_pipeline.ledger.origins import attempts_at
 
@@ -131,6 +133,13 @@ def _story(
     exports: Sequence[ExportPlace],
 ) -> RequestStory:
     own = {each.image_id for each in (*images, *releases)}
+    # Reproductions stand apart: their attempts are negative and complete nothing.
+    newest = max(
+        (each for each in attempts if each.attempt > 0), key=lambda each: each.attempt, default=None
+    )
+    # Known from a release only: another machine's ledger would tell.
+    elsewhere = not attempts and bool(releases)
+    why = Explanation() if elsewhere else explain(newest, images, now=datetime.now(UTC))
     sent = request_as_told(attempts[0].request) if attempts else planned.requests[request_id]
     return RequestStory(
         request_id=request_id,
@@ -141,4 +150,6 @@ def _story(
         images=images,
         releases=releases,
         exports=[each for each in exports if each.image_id in own],
+        reason=why.reason,
+        next_step=why.next_step,
     )

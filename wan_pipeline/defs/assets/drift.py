@@ -26,8 +26,8 @@ from wan_pipeline.defs.named import is_named
 from wan_pipeline.defs.progress import ProgressSink, in_log
 from wan_pipeline.defs.resources import WanResource
 from wan_pipeline.generation.progress import BatchReport
-from wan_pipeline.generation.told import rest_told
 from wan_pipeline.report.drift import PAGE_FILE, write_drift_page
+from wan_pipeline.told import rest_told
 from wan_pipeline.wan.errors import AccountStopError
 
 __all__ = ["FOLDER", "JOB", "LINEAGE", "DriftConfig", "drift"]

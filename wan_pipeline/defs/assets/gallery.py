@@ -45,7 +45,7 @@ LINEAGE = ui.same_columns(COLUMNS, source="image_metadata", origin=METADATA)
     group_name="dataset",
     kinds={"jinja", "html", "matplotlib"},
     owners=["team:wan-pipeline"],
-    code_version="2",
+    code_version="3",
     automation_condition=dg.AutomationCondition.eager(),
 )
 def gallery(context: dg.AssetExecutionContext, wan: WanResource) -> dg.MaterializeResult:
@@ -134,7 +134,7 @@ def _summary(
         images=len(rows),
         requests=standing.requests,
         failed=Counter(each.reason for each in once if each.state in FAILED),
-        waiting={"not bought yet": standing.to_buy, "in flight": standing.in_flight},
+        waiting={"to buy": standing.to_buy, "in flight": standing.in_flight},
         unknown=standing.unknown,
         missing=known.outcomes.images_short,
         cost_usd=known.history.spent_usd,
@@ -154,7 +154,7 @@ def _data_version(
     for table in tables:
         digest.update(hashlib.sha256(table.read_bytes() if table.exists() else b"").digest())
     for row in incomplete:
-        told = (row.prompt_id, row.request_id, row.state, row.reason, *row.flags)
+        told = (row.prompt_id, row.request_id, row.state, row.told, *row.flags)
         digest.update(f"{told}\n".encode(errors="backslashreplace"))
     for batch in bought.to_batches():
         digest.update(repr(batch.to_pydict()).encode())
@@ -174,19 +174,19 @@ def _absent(incomplete: Sequence[RequestOutcome], requests: Path) -> list[Absent
 
 def _absent_request(row: RequestOutcome, planned: PlannedRequest) -> AbsentRequest:
     asked, outcome = planned.request, _outcome(row.state)
-    is_short = outcome is Outcome.BROUGHT_FEWER
     return AbsentRequest(
         request_id=row.request_id,
         prompt_id=row.prompt_id,
         prompt=asked.prompt,
-        state=outcome.replace("_", " ") if is_short else row.state,
-        reason=row.reason,
+        state=row.state if outcome is Outcome.FAILED else outcome.replace("_", " "),
+        reason=row.told,
         outcome=outcome,
         negative_prompt=asked.negative_prompt,
         size=asked.size,
         seed=asked.seed,
         seed_source=planned.seed_source,
         n=asked.n,
+        not_here=asked.n - row.images_stored,
         replica=planned.replica,
         model=asked.model,
         prompt_columns=json.loads(planned.prompt_columns),
@@ -198,10 +198,11 @@ def _outcome(state: str) -> Outcome:
     """Of a request that is not complete."""
     if state in FAILED:
         return Outcome.FAILED
-    return _BY_STATE.get(state, Outcome.WAITING)
+    return _BY_STATE.get(state, Outcome.IN_FLIGHT)
 
 
 _BY_STATE = {
+    PurchaseState.PLANNED: Outcome.TO_BUY,
     PurchaseState.UNKNOWN: Outcome.UNKNOWN,
     LOST: Outcome.LOST,
     PurchaseState.STORED: Outcome.BROUGHT_FEWER,

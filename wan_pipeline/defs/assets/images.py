@@ -223,6 +223,7 @@ def _not_complete(ledger: Ledger, requests: Path) -> dg.MetadataValue:
             "request_id": request.request_id,
             "state": request.state,
             "reason": request.reason,
+            "next_step": request.next_step,
         }
         for request in unfinished_of(requests, ledger)
     ]

@@ -47,7 +47,7 @@ ELSEWHERE_LINEAGE = {
     "distance": ("image_metadata", "phash"),
 }
 OUTCOMES_LINEAGE = {
-    **ui.from_words("the ledger", ["attempt", "state"]),
+    **ui.from_words("the ledger", ["attempt", "state", "reason", "next_step"]),
     **ui.from_words("the provider's answer", ["error_kind", "error_code", "error_message"]),
     **ui.same_columns(OUTCOMES, source="plan", origin=REQUESTS),
     "images_stored": ("images", "path"),
@@ -64,7 +64,7 @@ FOLLOWS = dg.AutomationCondition.eager().ignore(dg.AssetSelection.assets("plan",
     group_name="dataset",
     kinds={"numpy", "parquet", "html"},
     owners=["team:wan-pipeline"],
-    code_version="2",
+    code_version="3",
     automation_condition=FOLLOWS,
 )
 def quality(context: dg.AssetExecutionContext, wan: WanResource) -> dg.MaterializeResult:

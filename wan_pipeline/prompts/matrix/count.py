@@ -60,11 +60,26 @@ class AxisCount:
         axis: its name.
         values: how many values it contributes.
         available: how many it draws them from; the same as `values` for a sweep.
+        repeated: how many further times values stand in its list; each counts once.
+        asked: how many a sample was to draw, or None for all.
     """
 
     axis: str
     values: int
     available: int
+    repeated: int = 0
+    asked: int | None = None
+
+    def notes(self) -> Iterator[str]:
+        """What makes it smaller than its author may think."""
+        if self.repeated:
+            times = "once" if self.repeated == 1 else f"{shown(self.repeated)} times"
+            yield f"{self.axis} repeats a value {times}: each value counts once"
+        if self.asked is not None and self.asked > self.available:
+            yield (
+                f"{self.axis} is to draw {shown(self.asked)} and has {shown(self.available)} to"
+                " draw from: all are taken"
+            )
 
     def __str__(self) -> str:
         """``animal 3 of 40``."""
@@ -81,12 +96,24 @@ class TemplateCount:
         axes: what multiplies it.
         combinations: the product of the axes.
         prompts: how many of them become prompts; fewer for a sample.
+        asked: how many combinations a sample was to draw, or None for all.
     """
 
     template: str
     axes: tuple[AxisCount, ...]
     combinations: int
     prompts: int
+    asked: int | None = None
+
+    def notes(self) -> Iterator[str]:
+        """What makes it smaller than its author may think."""
+        for axis in self.axes:
+            yield from axis.notes()
+        if self.asked is not None and self.asked > self.combinations:
+            yield (
+                f"{self.template} is to draw {shown(self.asked)} combinations and has"
+                f" {shown(self.combinations)}: all are taken"
+            )
 
     def __str__(self) -> str:
         """``harbour: season 4 × animal 3 of 40 = 12``."""
@@ -113,6 +140,11 @@ class MatrixCount:
         if more := largest[limit:]:
             rest = sum(each.prompts for each in more)
             yield f"and {shown(rest)} from {len(more)} more"
+
+    def notes(self) -> list[str]:
+        """What makes it smaller than its author may think, each told once."""
+        told = dict.fromkeys(note for each in self.templates for note in each.notes())
+        return [f"note: {each}" for each in told]
 
     def to_json(self) -> str:
         """As text, kept with the prompt table."""
@@ -147,11 +179,18 @@ def _count_of(templates: Sequence[ResolvedTemplate]) -> MatrixCount:
             TemplateCount(
                 template=each.name,
                 axes=tuple(
-                    AxisCount(axis=axis.name, values=len(axis.values), available=axis.available)
+                    AxisCount(
+                        axis=axis.name,
+                        values=len(axis.values),
+                        available=axis.available,
+                        repeated=axis.repeated,
+                        asked=axis.asked,
+                    )
                     for axis in each.axes
                 ),
                 combinations=each.product,
                 prompts=each.prompts,
+                asked=each.sample,
             )
             for each in templates
         )

@@ -41,6 +41,8 @@ class ResolvedAxis:
         name: the variable.
         values: different ones, in the order of the file; after sampling.
         available: how many there are to draw from.
+        repeated: how many further times values of the list stand in it.
+        asked: how many a sample was to draw, or None for all.
         path: where the axis stands in the file.
     """
 
@@ -48,6 +50,8 @@ class ResolvedAxis:
     values: tuple[str, ...]
     available: int
     path: YamlPath
+    repeated: int = 0
+    asked: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -137,6 +141,7 @@ class _Resolver:
         extra = {**self.matrix.defaults.columns, **template.columns}
         texts = [*known.values(), *extra.values()]
         named = {variable for text in texts for variable in text.variables}
+        self._check_doubled(texts, template, path)
         axes = self._axes(named, template, path)
         for axis in axes:
             if axis.name in known and axis.name not in filled:
@@ -162,9 +167,20 @@ class _Resolver:
                 if (*path, name) not in self.used:
                     self._say(
                         (*path, name),
-                        "an axis is used by a template",
+                        "an axis must be used by a template",
                         f"Write {{{name}}} into a text, or remove the axis",
                     )
+
+    def _check_doubled(self, texts: list[Text], template: Template, path: YamlPath) -> None:
+        """Two pairs of braces make the text with one; around an axis' name it was hardly meant."""
+        doubled = {name for text in texts for name in text.doubled}
+        for name in sorted(doubled & {*self.matrix.axes, *template.axes}):
+            self._say(
+                path,
+                f"a variable has one pair of braces, and {name} has two, which make the text"
+                f" {{{name}}}",
+                f"Write {{{name}}} instead for the axis, or rename the axis if the text is meant",
+            )
 
     def _check_columns(self, names: list[str], path: YamlPath) -> None:
         """Axes and further columns become columns of one table."""
@@ -235,7 +251,14 @@ class _Resolver:
         if axis.sample is not None:
             seed = self.matrix.sample_seed if axis.sample_seed is None else axis.sample_seed
             taken = sample_values(values, k=axis.sample, seed=seed, axis=name)
-        return ResolvedAxis(name=name, values=taken, available=len(values), path=path)
+        return ResolvedAxis(
+            name=name,
+            values=taken,
+            available=len(values),
+            path=path,
+            repeated=len(listed) - len(values),
+            asked=axis.sample,
+        )
 
     def _read(self, path: str) -> tuple[str, ...]:
         if path not in self.files:

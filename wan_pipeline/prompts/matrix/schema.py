@@ -47,21 +47,21 @@ def _broken(rule: str, remedy: str) -> PydanticCustomError:
 def _number(value: object) -> object:
     if isinstance(value, str) and re.fullmatch(r"[0-9]{1,15}", value) and value.isascii():
         return int(value)
-    raise _broken("is a whole number", "Write it in plain digits")
+    raise _broken("must be a whole number", "Write it in plain digits")
 
 
 def _at_least_one(value: object) -> object:
     number = _number(value)
     if number == 0:
-        raise _broken("is at least 1", "Write 1 or more, or remove the key")
+        raise _broken("must be at least 1", "Write 1 or more, or remove the key")
     return number
 
 
 def _text(value: object) -> object:
     if not isinstance(value, str):
-        raise _broken("is one text", "Put a text with special signs in it in double quotes")
+        raise _broken("must be one text", "Put a text with special signs in it in double quotes")
     if len(value) > _MAX_TEXT:
-        raise _broken(f"has at most {_MAX_TEXT} characters", "Shorten it")
+        raise _broken(f"must have at most {_MAX_TEXT} characters", "Shorten it")
     try:
         return parse_template(value)
     except TextError as error:
@@ -274,12 +274,12 @@ def parse_matrix(tree: Tree, lines: Mapping[YamlPath, int], *, file: Path) -> Ma
 _RULES = {
     "missing": ("this key is needed", "Add it"),
     "tuple_type": (
-        "is a list of values, or the path of a wildcard file",
+        "must be a list of values, or the path of a wildcard file",
         f"Write [a, b] or {_PATH}",
     ),
-    "dict_type": ("is a mapping of names", "Write each name, a colon, and what belongs to it"),
-    "model_type": ("is a mapping of keys", "Write each key, a colon, and what belongs to it"),
-    "too_short": ("is not empty", "Add at least one"),
+    "dict_type": ("must be a mapping of names", "Write each name, a colon, and what belongs to it"),
+    "model_type": ("must be a mapping of keys", "Write each key, a colon, and what belongs to it"),
+    "too_short": ("must not be empty", "Add at least one"),
 }
 
 

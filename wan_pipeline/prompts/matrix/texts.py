@@ -39,9 +39,12 @@ class Text:
 
     Attributes:
         parts: literal text and the name of the variable after it; None after the last literal.
+        doubled: names between two pairs of braces, which stand in the literal text with one. Who
+            knows other template languages may have meant variables.
     """
 
     parts: tuple[tuple[str, str | None], ...]
+    doubled: frozenset[str] = frozenset()
 
     @property
     def variables(self) -> frozenset[str]:
@@ -73,11 +76,6 @@ def parse_template(text: str) -> Text:
     Raises:
         TextError: unbalanced braces, something else than a name in them, or too many variables.
     """
-    if twice := _DOUBLE.search(text):
-        raise TextError(
-            "a variable has one pair of braces",
-            f"Write {{{twice[1]}}} instead of {twice[0]}",
-        )
     parts: list[tuple[str, str | None]] = []
     try:
         for literal, name, spec, conversion in string.Formatter().parse(text):
@@ -93,7 +91,7 @@ def parse_template(text: str) -> Text:
         ) from None
     if len(parts) > _MAX_VARIABLES:
         raise TextError(f"a text has at most {_MAX_VARIABLES} variables", "Use fewer")
-    return Text(tuple(parts))
+    return Text(tuple(parts), frozenset(_DOUBLE.findall(text)))
 
 
 def _no_name(found: str) -> TextError:

@@ -46,7 +46,7 @@ CASES: dict[str, tuple[str, list[str]]] = {
     "a list": ("- a\n", ["mapping", "templates"]),
     "a text": ("just text\n", ["mapping", "templates"]),
     "no templates": ("axes: {}\n", ["templates", "needed"]),
-    "empty templates": ("templates: {}\n", ["templates", "not empty"]),
+    "empty templates": ("templates: {}\n", ["templates", "not be empty"]),
     "templates as a list": ("templates:\n - a\n", ["templates", "mapping of names"]),
     "a misspelt key": ("template:\n  a: x\n", ["template", "no such key", "'templates'"]),
     "a misspelt column": ("templates: {a: {prompt: x, sise: 1:1}}", ["templates.a.sise", "'size'"]),

@@ -79,7 +79,7 @@ const drawHead = ({ section }) => {
     const { prompt, items: shown, of } = section;
     const title = make("h2", "", prompt.text, { dir: "auto", title: prompt.text });
     const seeds = new Set(shown.map((item) => item.seed)).size;
-    const absent = shown.filter((item) => !item.stored).length;
+    const absent = imagesNotHere(shown);
     const facts = [number(shown), many(seeds, "seed")];
     if (absent) facts.push(`${count(absent)} not here`);
     if (shown.length < of) facts.push(`${count(of - shown.length)} filtered out`);

@@ -43,6 +43,7 @@ for (const [name, column] of Object.entries(told.columns)) {
   Object.defineProperty(Item.prototype, name, { get });
 }
 const items = told.columns.prompt.map((_, place) => new Item(place));
+const imagesNotHere = (list) => list.reduce((sum, item) => sum + item.notHere, 0);
 const storedCount = items.filter((item) => item.stored).length;
 
 const families = new Map();

@@ -140,7 +140,7 @@ const drawChips = () => {
 
 const tellTotals = () => {
   const shown = order.filter((item) => item.stored).length;
-  const absent = order.length - shown;
+  const absent = imagesNotHere(order);
   const parts = [`${count(shown)} of ${many(storedCount, "image")}`];
   if (absent) parts.push(`${count(absent)} not here`);
   const sections = boxes.filter((box) => box.section).length;

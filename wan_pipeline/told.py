@@ -23,9 +23,9 @@ def dollars(amount: Decimal) -> str:
     return f"{cents if cents == amount else amount.normalize():f}"
 
 
-def reason_told(problem: str) -> str:
-    """A problem in one short, printable line, without its advice."""
-    text = _ADVICE.split(problem, maxsplit=1)[0]
+def reason_told(problem: str | None) -> str:
+    """A problem in one short, printable line, without its advice; None when nobody knows it."""
+    text = _ADVICE.split(problem or "no reason is known", maxsplit=1)[0]
     shown = "".join(each if each.isprintable() else "\N{REPLACEMENT CHARACTER}" for each in text)
     return textwrap.shorten(shown, SHOWN, placeholder=" ...")
 
