@@ -12,7 +12,7 @@ from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Self
 
 import dagster as dg
-from pydantic import Field
+from pydantic import Field, PrivateAttr
 
 from wan_pipeline import __version__
 from wan_pipeline.dataset.keeper import ImageKeeper
@@ -119,6 +119,8 @@ class WanResource(dg.ConfigurableResource):
     emulator_speed_up: float | None = Field(None, description=_said("emulator_speed_up"))
     emulator_plan: str | None = Field(None, description=_said("emulator_plan"))
 
+    _settings: Settings | None = PrivateAttr(default=None)
+
     def setup_for_execution(self, context: dg.InitResourceContext) -> None:
         """A run begins, whoever started it; see `defs.dead_runs`."""
         if context.run is not None and context.instance is not None:
@@ -130,8 +132,11 @@ class WanResource(dg.ConfigurableResource):
         return cls(**json.loads(settings.model_dump_json(exclude=_SECRET)))
 
     def settings(self) -> Settings:
-        """The typed settings, with every rule checked."""
-        return Settings(**{name: getattr(self, name) for name in type(self).model_fields})
+        """The typed settings, with every rule checked; once, since a run asks for them often."""
+        if self._settings is None:
+            values = {name: getattr(self, name) for name in type(self).model_fields}
+            self._settings = Settings(**values)
+        return self._settings
 
     @property
     def layout(self) -> DataLayout:

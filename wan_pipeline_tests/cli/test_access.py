@@ -67,7 +67,7 @@ def image(root: Path) -> Path:
     return min(path for path in root.glob("images/*/*.png") if path.name in manifest)
 
 
-@pytest.mark.parametrize("command", ["verify", "show", "list"])
+@pytest.mark.parametrize("command", ["verify", "list"])
 def test_a_version_that_may_not_be_entered(folder: Folder, root: Path, command: str) -> None:
     """Exit code 2: nothing is known to be damaged."""
     version = root / "releases/toys/v1"
@@ -130,7 +130,7 @@ def test_an_image_that_may_not_be_read_is_not_released(folder: Folder, root: Pat
     assert "backup" not in said
 
 
-@pytest.mark.parametrize("out", ["/etc/hostname", "closed"])
+@pytest.mark.parametrize("out", ["closed"])
 def test_an_export_goes_where_it_may(folder: Folder, tmp_path: Path, out: str) -> None:
     """The place is named, the reason, and the option."""
     closed = tmp_path / "closed"

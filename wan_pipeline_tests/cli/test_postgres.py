@@ -41,14 +41,17 @@ def test_everything_works_and_the_password_is_found_nowhere(
     folder.write("set.csv", "prompt\none\ndoubt\nfails\ntwo\n")
     said: list[str] = []
 
-    def wan(*args: str, code: int = 0, **env: str) -> str:
-        done = folder.process(*args, WAN_LEDGER_URL=postgres_url, **env)
+    def wan(*args: str, code: int = 0) -> str:
+        done = folder.wan(*args, WAN_LEDGER_URL=postgres_url)
         said.extend((done.stdout, done.stderr))
-        assert done.returncode == code, done.stdout + done.stderr
+        assert done.exit_code == code, done.output
         return done.stdout
 
     wan("plan", "set")
-    wan("run", "set", code=4, WAN_BUDGET_TOTAL_USD="0.10")
+    budget = {"WAN_LEDGER_URL": postgres_url, "WAN_BUDGET_TOTAL_USD": "0.10"}
+    first = folder.process("run", "set", **budget)
+    said.extend((first.stdout, first.stderr))
+    assert first.returncode == 4, first.stdout + first.stderr
     wan("run", "set", "--retry", "failed", code=3)
     unknown = json.loads(wan("ledger", "show", "--json", "--state", "unknown"))["purchases"]
     assert len(unknown) == 1

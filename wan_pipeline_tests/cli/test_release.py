@@ -214,7 +214,7 @@ def test_an_incomplete_set_needs_a_word(failing: Folder) -> None:
     """Exit code 3 without it; with it the manifest and the screen say what is missing."""
     done = failing.wan("release", "create", "rest", "trams")
     assert done.exit_code == ExitCode.INCOMPLETE
-    assert "2 requests not complete: trams, prompt kite: failed" in done.stdout
+    assert "2 requests are not complete: trams, prompt kite: failed" in done.stdout
     assert "--incomplete" in done.stdout
     done = failing.wan("release", "create", "rest", "--incomplete")
     assert done.exit_code == 0

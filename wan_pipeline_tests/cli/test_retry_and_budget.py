@@ -59,7 +59,7 @@ def test_attempts_are_bounded(folder: Folder, provider: RunningEmulator) -> None
     faulty(provider, Fault(kind=FaultKind.TASK_FAILED, prompt_contains="two"))
     folder.write("set.csv", "prompt_id,prompt\na,one\nb,two\n")
     args = ("run", "set", "--retry", "failed", "--retry", "lost")
-    for creates, told in ((2, False), (3, True), (3, True)):
+    for creates, told in ((2, False), (3, True)):
         done = folder.wan(*args, WAN_MAX_ATTEMPTS="2", COLUMNS=WIDE)
         assert done.exit_code == 3, done.output
         assert provider.bill()["creates_received"] == creates

@@ -80,22 +80,6 @@ def test_a_stop_exits_4_and_publishes_what_is_stored(
     assert last_line(again.stdout) == (1, 1, 0, Decimal("0.03"))
 
 
-@pytest.mark.slow
-def test_two_at_once_buy_everything_once(folder: Folder, provider: RunningEmulator) -> None:
-    """Two shells, one new data folder: both end well, and together they bought each request."""
-    folder.write("set.csv", "prompt\n" + "".join(f"picture {number}\n" for number in range(8)))
-    processes = [folder.start("run", "set") for _ in range(2)]
-    ends = [process.communicate(timeout=120) for process in processes]
-    assert [process.returncode for process in processes] == [0, 0], ends
-    bill = provider.bill()
-    assert (bill["creates_received"], bill["images"], bill["usd"]) == (8, 8, "0.24")
-    told = [last_line(out) for out, _ in ends]
-    assert sum(line[0] for line in told) == 8
-    assert sum(line[1] for line in told) == 8
-    assert sum(line[3] for line in told) == Decimal("0.24")
-    assert [line[2] for line in told] == [0, 0]
-
-
 def test_a_set_that_cannot_be_built_does_not_hide_the_others(
     folder: Folder, provider: RunningEmulator
 ) -> None:

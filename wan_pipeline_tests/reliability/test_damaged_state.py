@@ -59,12 +59,6 @@ def header(ledger: Path) -> None:
         file.write(b"not a database at all")
 
 
-def cut_in_half(ledger: Path) -> None:
-    """A copy that was not finished."""
-    with ledger.open("r+b") as file:
-        file.truncate(ledger.stat().st_size // 2 // PAGE * PAGE)
-
-
 def middle_pages(ledger: Path) -> None:
     """A disk lost everything but the beginning."""
     size = ledger.stat().st_size
@@ -90,7 +84,6 @@ def from_the_future(ledger: Path) -> None:
     ("harm", "remedy"),
     [
         (header, "restore the file from a backup"),
-        (cut_in_half, "from a backup"),
         (middle_pages, "from a backup"),
         (other_program, "WAN_DATA_DIR"),
         (from_the_future, "Install the newer wan_pipeline"),
