@@ -119,7 +119,7 @@ def refused(folder: Folder, *words: str, commands: Sequence[Sequence[str]] = COM
     assert after == before
 
 
-@pytest.mark.parametrize("harm", [removed, emptied, begun_anew])
+@pytest.mark.parametrize("harm", [removed, begun_anew])
 def test_lost_ledger_is_refused_until_it_is_back_or_given_up(
     harm: Callable[[Path], None], folder: Folder, creates: Callable[[], int]
 ) -> None:
@@ -168,9 +168,7 @@ def test_older_copy_is_refused_until_the_newest_is_back_or_given_up(
     assert creates() == 4
 
 
-@pytest.mark.parametrize(
-    ("harm", "kept"), [(removed, "images"), (emptied, "metadata"), (begun_anew, "images")]
-)
+@pytest.mark.parametrize(("harm", "kept"), [(removed, "images"), (emptied, "metadata")])
 def test_folder_of_an_older_version_is_known_by_what_it_holds(
     harm: Callable[[Path], None], kept: str, folder: Folder, creates: Callable[[], int]
 ) -> None:

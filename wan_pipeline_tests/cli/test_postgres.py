@@ -115,8 +115,14 @@ def test_what_one_server_bought_is_not_bought_with_another(
     assert provider.bill()["creates_received"] == 2
 
 
-@pytest.mark.parametrize("command", [("status",), ("run", "set"), ("ledger", "show")])
-@pytest.mark.parametrize("url", ["mysql://me:hunter2@h/db", "postgres//me:hunter2@h/db", "hunter2"])
+@pytest.mark.parametrize(
+    ("command", "url"),
+    [
+        (("status",), "mysql://me:hunter2@h/db"),
+        (("run", "set"), "postgres//me:hunter2@h/db"),
+        (("ledger", "show"), "hunter2"),
+    ],
+)
 def test_a_mistyped_ledger_url_is_not_repeated(
     idle: Folder, command: tuple[str, ...], url: str
 ) -> None:

@@ -20,7 +20,6 @@ PRICE = Decimal("0.03")
 WINDOW = 7  # tasks at the emulator at once: its five, and a quarter more in its queue
 KILLS = {
     "while it starts": Kill(moment=Moment(after_s=1.1), victim=Victim.GROUP),
-    "in the middle": Kill(moment=Moment(intents=4, after_s=0.6), victim=Victim.GROUP),
     "at a late intent": Kill(moment=Moment(intents=9, after_s=0.01), victim=Victim.PROCESS),
 }
 

@@ -25,7 +25,7 @@ pytestmark = pytest.mark.slow(apart=True)
 
 KILLED_AT = "wan_pipeline_tests.crash.wan_killed_at"
 # And how many creates are unknown after it at least.
-POINTS = {"create.accepted#3": 1, "images.renamed#4": 0, "metadata.before_rename#1": 0}
+POINTS = {"create.accepted#3": 1, "images.renamed#4": 0}
 
 
 @pytest.mark.parametrize(("point", "unknown"), POINTS.items(), ids=POINTS)

@@ -64,10 +64,10 @@ def run(where: Path | str, *, examples: int, steps: int) -> None:
 
 def test_ledger_and_budget_agree_with_the_model_on_sqlite(tmp_path: Path) -> None:
     """Rows, money, images and history, after every step."""
-    run(tmp_path / "ledger.sqlite", examples=60, steps=40)
+    run(tmp_path / "ledger.sqlite", examples=40, steps=40)
 
 
 @pytest.mark.postgres
 def test_ledger_and_budget_agree_with_the_model_on_postgresql(postgres_url: str) -> None:
     """The same on a server."""
-    run(postgres_url, examples=15, steps=40)
+    run(postgres_url, examples=10, steps=40)
