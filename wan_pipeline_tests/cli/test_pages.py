@@ -8,7 +8,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +15,7 @@ import httpx
 import pytest
 
 from wan_pipeline.layout import DataLayout
+from wan_pipeline_tests.waiting import wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -118,19 +118,16 @@ def test_a_command_finds_what_pages_need_and_nothing_else(env: dict[str, str]) -
         assert headers["x-content-type-options"] == "nosniff"
     assert {path: status for path, (status, _, _) in told.items() if status != 404} == {}
     assert not [path for path, (_, text, _) in told.items() if "this is" in text]
-    assert ends(url)
+    wait_for(lambda: not answers(url), what="the server's end", within_s=ENDS_WITHIN_S)
 
 
-def ends(url: str) -> bool:
-    """Whether nobody answers there any more, soon."""
-    deadline = time.monotonic() + ENDS_WITHIN_S
-    while time.monotonic() < deadline:
-        try:
-            httpx.get(url, trust_env=False)
-        except httpx.ConnectError:
-            return True
-        time.sleep(0.05)
-    return False
+def answers(url: str) -> bool:
+    """Whether somebody does there."""
+    try:
+        httpx.get(url, trust_env=False)
+    except httpx.ConnectError:
+        return False
+    return True
 
 
 @pytest.fixture
@@ -155,7 +152,7 @@ def test_alone_it_serves_until_interrupted(alone: tuple[subprocess.Popen[str], s
         assert (again.status_code, again.content) == (304, b"")
     server.send_signal(signal.SIGINT)
     assert server.wait(ENDS_WITHIN_S) == 0
-    assert ends(url)
+    wait_for(lambda: not answers(url), what="the server's end", within_s=ENDS_WITHIN_S)
 
 
 def test_it_ends_with_a_command_that_is_killed(env: dict[str, str]) -> None:
@@ -174,7 +171,7 @@ def test_it_ends_with_a_command_that_is_killed(env: dict[str, str]) -> None:
         assert int(pid) == command.pid  # so a signal to `wan pages` is one to the command
         assert httpx.get(f"{url}/spend/index.html", trust_env=False).status_code == 200
         command.kill()
-    assert ends(url)
+    wait_for(lambda: not answers(url), what="the server's end", within_s=ENDS_WITHIN_S)
 
 
 def test_what_cannot_be_is_said(env: dict[str, str]) -> None:

@@ -7,7 +7,6 @@ import json
 import os
 import re
 import signal
-import time
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +24,7 @@ from wan_pipeline.prompts.plan_table import REQUESTS_FILE
 from wan_pipeline.settings import Settings
 from wan_pipeline_tests.cli.conftest import Folder, folder_at
 from wan_pipeline_tests.emulator_fixture import FAST, RunningEmulator
+from wan_pipeline_tests.waiting import wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -323,11 +323,12 @@ def test_killed_in_the_middle_it_goes_on(folder: Folder, shop: RunningEmulator) 
     args = ("reproduce", "things", "--yes", "--label", "killed", "--sample", "all")
     with folder.start(*args) as process, ledger_of(folder) as ledger:
         paid = ledger.committed()
-        deadline = time.monotonic() + PATIENCE_S
-        while len([each for each in ledger.unfinished() if each.task_id]) < 4:
-            assert time.monotonic() < deadline, "nothing was bought"
+
+        def bought() -> bool:
             assert process.poll() is None, process.communicate()
-            time.sleep(0.02)
+            return len([each for each in ledger.unfinished() if each.task_id]) >= 4
+
+        wait_for(bought, what="four purchases", within_s=PATIENCE_S)
         os.kill(process.pid, signal.SIGKILL)
         process.communicate(timeout=PATIENCE_S)
         assert {each.attempt < 0 for each in ledger.unfinished()} == {True}

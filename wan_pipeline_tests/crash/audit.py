@@ -10,7 +10,6 @@ import dataclasses
 import hashlib
 import json
 import re
-import time
 from collections import Counter
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -28,6 +27,7 @@ from wan_pipeline.emulator.launcher import ensure_emulator
 from wan_pipeline.ledger.ledger import Ledger
 from wan_pipeline.ledger.states import ImageState, PurchaseState
 from wan_pipeline.prompts.plan_table import REQUESTS_FILE, iter_requests
+from wan_pipeline_tests.waiting import wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -162,14 +162,12 @@ def audit(layout: DataLayout, prompt_set: str, *, plan: EmulatorPlan, ended: End
 
 def _final_bill(http: httpx.Client) -> dict[str, Any]:
     """The bill once no task is under way any more."""
-    deadline = time.monotonic() + PATIENCE_S
-    while True:
+
+    def final() -> dict[str, Any] | None:
         bill: dict[str, Any] = http.get("/_emulator/bill").raise_for_status().json()
-        if not bill["tasks"]["queued"] + bill["tasks"]["running"]:
-            return bill
-        if time.monotonic() > deadline:
-            raise TimeoutError(f"tasks still run at the provider after {PATIENCE_S:g} s: {bill}")
-        time.sleep(0.1)
+        return None if bill["tasks"]["queued"] + bill["tasks"]["running"] else bill
+
+    return wait_for(final, what="the end of the tasks at the provider", within_s=PATIENCE_S)
 
 
 def _bill(bill: Mapping[str, Any], book: Sequence[Mapping[str, Any]]) -> Iterator[str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +11,7 @@ from wan_pipeline_tests.crash.person import decide
 from wan_pipeline_tests.crash.proof import Proof, examine
 from wan_pipeline_tests.crash.worker import DATA, Job, Outcome, run
 from wan_pipeline_tests.generation.batch_fixture import PROFILE
+from wan_pipeline_tests.waiting import wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -116,16 +116,14 @@ class Case:
 
     def _settle(self) -> None:
         """Until nothing is under way at the provider and nothing more arrives there."""
-        deadline = time.monotonic() + SETTLING_S
-        before: dict[str, Any] | None = None
-        while True:
-            bill = self.emulator.bill()
-            if bill == before and not bill["tasks"]["queued"] + bill["tasks"]["running"]:
-                return
-            if time.monotonic() > deadline:
-                raise TimeoutError(f"the provider is still at work: {bill}")
-            before = bill
-            time.sleep(0.01)
+        bills: list[dict[str, Any]] = [{}]
+
+        def settled() -> bool:
+            bills.append(self.emulator.bill())
+            before, bill = bills[-2:]
+            return bill == before and not bill["tasks"]["queued"] + bill["tasks"]["running"]
+
+        wait_for(settled, what="the provider's rest", within_s=SETTLING_S)
 
 
 def _content(request: GenerationRequest) -> tuple[str, int, int]:

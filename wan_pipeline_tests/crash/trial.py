@@ -8,7 +8,6 @@ import signal
 import sqlite3
 import subprocess
 import sys
-import time
 from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -21,6 +20,7 @@ from wan_pipeline.cli.exit_codes import ExitCode
 from wan_pipeline.emulator.plan import EmulatorPlan
 from wan_pipeline.settings import DataLayout
 from wan_pipeline_tests.crash.audit import Audit, Ended, audit
+from wan_pipeline_tests.waiting import wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -143,11 +143,12 @@ class Trial:
 
     def await_survivors(self) -> None:
         """Wait for processes of killed runs that outlived the one that was killed."""
-        deadline = time.monotonic() + PATIENCE_S
-        while any(_in_session(pid, self._sessions) for pid in psutil.pids()):
-            if time.monotonic() > deadline:
-                raise TimeoutError(f"somebody still works on {self.folder}")
-            time.sleep(0.1)
+        wait_for(
+            lambda: not any(_in_session(pid, self._sessions) for pid in psutil.pids()),
+            what=f"the end of everybody who works on {self.folder}",
+            within_s=PATIENCE_S,
+            every_s=0.1,
+        )
 
     def audit(self, ended: Ended) -> Audit:
         """Hold the folder after its last run against the provider's book."""
@@ -194,16 +195,20 @@ class Trial:
 
     def _await(self, moment: Moment, process: subprocess.Popen[bytes]) -> bool:
         """Wait for the moment; False when the process ended before it."""
-        deadline = time.monotonic() + PATIENCE_S
-        while moment.intents:
+
+        def come_to() -> bool:
             intents, answered = self.progress()
-            if intents >= moment.intents and answered >= moment.answered:
-                break
-            if process.poll() is not None:
+            return intents >= moment.intents and answered >= moment.answered
+
+        if moment.intents:
+            wait_for(
+                lambda: come_to() or process.poll() is not None,
+                what=f"the run's {moment}",
+                within_s=PATIENCE_S,
+                every_s=0.001,
+            )
+            if not come_to():
                 return False
-            if time.monotonic() > deadline:
-                raise TimeoutError(f"the run did not come to {moment} in {PATIENCE_S:g} s")
-            time.sleep(0.001)
         if not moment.after_s:
             return process.poll() is None
         try:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING, Any, Self
 
 import httpx
+
+from wan_pipeline_tests.waiting import wait_for
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -81,15 +82,14 @@ class Caller:
 
     def finished(self, task_id: str) -> dict[str, Any]:
         """Ask for a task until it has ended."""
-        deadline = time.monotonic() + _PATIENCE_S
-        while time.monotonic() < deadline:
+
+        def ended() -> dict[str, Any] | None:
             reply = self.poll(task_id)
             assert reply.status_code == 200, reply.text
             body: dict[str, Any] = reply.json()
-            if body["status"] in {"completed", "failed"}:
-                return body
-            time.sleep(0.01)
-        raise AssertionError(f"task {task_id} did not end within {_PATIENCE_S:g} s")
+            return body if body["status"] in {"completed", "failed"} else None
+
+        return wait_for(ended, what=f"the end of task {task_id}", within_s=_PATIENCE_S)
 
     def get(self, url: str) -> httpx.Response:
         """Download without a key."""

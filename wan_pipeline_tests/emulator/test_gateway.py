@@ -27,6 +27,7 @@ from wan_pipeline_tests.emulator.client import (
     wrapped_flat,
     wrapped_nested,
 )
+from wan_pipeline_tests.waiting import wait_for
 
 if TYPE_CHECKING:
     from wan_pipeline_tests.emulator_fixture import RunningEmulator
@@ -80,9 +81,8 @@ def test_client_that_dies_in_the_middle_of_a_create_has_bought_nothing(
             b"POST /model/v1/generation HTTP/1.1\r\nHost: here\r\nContent-Length: 100\r\n"
             b'Authorization: Bearer k\r\n\r\n{"model'
         )
-    deadline = time.monotonic() + 10
-    while not (bill := emulator.bill())["refused"] and time.monotonic() < deadline:
-        time.sleep(0.01)
+    wait_for(lambda: emulator.bill()["refused"], what="the refusal", within_s=10)
+    bill = emulator.bill()
     counts = (bill["creates_received"], bill["creates_accepted"], bill["refused"])
     assert counts == (1, 0, 1)
     assert caller.create(flat("a kite")).status_code == 200

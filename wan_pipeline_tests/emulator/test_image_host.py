@@ -12,6 +12,7 @@ from PIL import Image
 
 from wan_pipeline.emulator.plan import EmulatorPlan, Fault, FaultKind, ReplyStyle
 from wan_pipeline_tests.emulator.client import Caller, flat, urls_of
+from wan_pipeline_tests.waiting import wait_for
 
 if TYPE_CHECKING:
     from wan_pipeline_tests.emulator_fixture import RunningEmulator
@@ -51,9 +52,8 @@ def test_a_url_expires(emulator: RunningEmulator, caller: Caller) -> None:
     """After its lifetime, scaled by the speed-up, the image is gone: 403 as an object store."""
     url = url_under(emulator, caller, url_lifetime_s=200)
     assert caller.get(url).status_code == 200
-    deadline = time.monotonic() + 10
-    while (reply := caller.get(url)).status_code == 200 and time.monotonic() < deadline:
-        time.sleep(0.01)
+    wait_for(lambda: caller.get(url).status_code != 200, what="the URL's end", within_s=10)
+    reply = caller.get(url)
     assert reply.status_code == 403
     assert "Request has expired" in reply.text
     assert reply.headers["content-type"].startswith("application/xml")

@@ -22,6 +22,7 @@ from wan_pipeline.emulator.launcher import EmulatorStartError, ensure_emulator
 from wan_pipeline.emulator.leases import Leases
 from wan_pipeline.emulator.plan import EmulatorPlan
 from wan_pipeline_tests.emulator_fixture import FAST
+from wan_pipeline_tests.waiting import wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -66,9 +67,7 @@ def alive(pid: int) -> bool:
 def wait_until_gone(pid: int, timeout_s: float = 10) -> float:
     """Wait for the end of a process; the seconds that it took."""
     started = time.monotonic()
-    while alive(pid):
-        assert time.monotonic() - started < timeout_s, f"process {pid} is still there"
-        time.sleep(0.02)
+    wait_for(lambda: not alive(pid), what=f"the end of process {pid}", within_s=timeout_s)
     return time.monotonic() - started
 
 
@@ -164,10 +163,7 @@ def test_a_standalone_emulator_is_joined_and_keeps_its_plan(state_dir: Path) -> 
     command = [sys.executable, "-m", "wan_pipeline.emulator", "--standalone"]
     running = subprocess.Popen([*command, "--state-dir", str(state_dir)], stderr=subprocess.DEVNULL)
     try:
-        deadline = time.monotonic() + 20
-        while (endpoint := Endpoint.load(state_dir)) is None:
-            assert time.monotonic() < deadline
-            time.sleep(0.02)
+        endpoint = wait_for(lambda: Endpoint.load(state_dir), what="its address", within_s=20)
         assert ensure_emulator(state_dir, FAST) == endpoint.url
         assert health(endpoint.url)["pid"] == running.pid
         plan = httpx.get(f"{endpoint.url}/_emulator/plan", trust_env=False).json()

@@ -17,6 +17,7 @@ import pytest
 from wan_pipeline.emulator.plan import EmulatorPlan, Fault, FaultKind, LatencyLaw
 from wan_pipeline_tests.generation.batch_fixture import KEY, make_requests
 from wan_pipeline_tests.generation.batch_process import INTERRUPTED
+from wan_pipeline_tests.waiting import wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -74,11 +75,8 @@ def finished(process: subprocess.Popen[str]) -> dict[str, Any]:
 
 
 def wait_until(true: Callable[[], bool]) -> None:
-    """Look again and again, within bounds."""
-    deadline = time.monotonic() + PATIENCE_S
-    while not true():
-        assert time.monotonic() < deadline, "it never happened"
-        time.sleep(0.005)
+    """Within this module's bounds."""
+    wait_for(true, what="what the next line needs", within_s=PATIENCE_S)
 
 
 def accepted(emulator: RunningEmulator) -> int:

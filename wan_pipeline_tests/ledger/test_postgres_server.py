@@ -5,7 +5,6 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +14,7 @@ import sqlalchemy as sa
 from sqlalchemy.exc import OperationalError
 
 from wan_pipeline_tests.postgres_fixture import RunningPostgres, running
+from wan_pipeline_tests.waiting import wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -118,10 +118,7 @@ def test_every_database_is_empty_and_dropped_under_its_users(
 
 def await_true(condition: Callable[[], bool]) -> None:
     """Wait for something that another process does."""
-    deadline = time.monotonic() + GONE_WITHIN_S
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
+    wait_for(condition, what="the end of server and files", within_s=GONE_WITHIN_S)
 
 
 @pytest.mark.parametrize("end", ["in order", "kill -9"])

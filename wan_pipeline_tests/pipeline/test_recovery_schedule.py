@@ -1,7 +1,6 @@
 """What an interrupted night leaves is fetched by the hourly schedule, which never buys."""
 
 import os
-import time
 from decimal import Decimal
 from functools import partial
 from pathlib import Path
@@ -12,6 +11,7 @@ from wan_pipeline.ledger.records import Intention, PurchaseKey
 from wan_pipeline_tests.emulator_fixture import FAST, RunningEmulator
 from wan_pipeline_tests.pipeline.site import Site, settings_for
 from wan_pipeline_tests.pipeline.ticks import NIGHT, names, tick
+from wan_pipeline_tests.waiting import wait_for
 
 SLOW = EmulatorPlan(
     latency=LatencyLaw(
@@ -103,9 +103,8 @@ def test_what_a_reproduction_left_is_fetched_with_any_set(site: Site) -> None:
 
 
 def _wait_until_done(provider: RunningEmulator) -> None:
-    for _ in range(200):
+    def done() -> bool:
         tasks = provider.bill()["tasks"]
-        if not tasks["queued"] and not tasks["running"]:
-            return
-        time.sleep(0.05)
-    raise AssertionError(f"tasks do not end: {provider.bill()}")
+        return not tasks["queued"] and not tasks["running"]
+
+    wait_for(done, what="the end of the tasks", within_s=10)

@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any, Self
 
 import httpx
 
+from wan_pipeline_tests.waiting import wait_for
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from types import TracebackType
@@ -130,20 +132,21 @@ class DevServer:
 
     def await_end(self, run_id: str, *, patience_s: float) -> str:
         """The status of a run once it has ended."""
-        deadline = time.monotonic() + patience_s
-        while (status := self.status(run_id)) not in ENDED:
-            if time.monotonic() > deadline:
-                raise TimeoutError(f"run {run_id} is {status} after {patience_s:g} s")
-            time.sleep(0.1)
-        return status
+
+        def ended() -> str | None:
+            status = self.status(run_id)
+            return status if status in ENDED else None
+
+        return wait_for(ended, what=f"the end of run {run_id}", within_s=patience_s, every_s=0.1)
 
     def await_repeat(self, run_id: str, *, patience_s: float) -> str:
         """The run by which the daemon tries a dead one again."""
-        deadline = time.monotonic() + patience_s
-        while not (repeats := self._ask(REPEATS, run=run_id)["runsOrError"]["results"]):
-            if time.monotonic() > deadline:
-                raise TimeoutError(f"nobody tried run {run_id} again in {patience_s:g} s")
-            time.sleep(0.1)
+        repeats = wait_for(
+            lambda: self._ask(REPEATS, run=run_id)["runsOrError"]["results"],
+            what=f"another try of run {run_id}",
+            within_s=patience_s,
+            every_s=0.1,
+        )
         return repeats[0]["runId"]
 
     def _ask(self, query: str, **variables: object) -> dict[str, Any]:

@@ -25,6 +25,7 @@ from wan_pipeline.settings import DataLayout
 from wan_pipeline_tests.crash.audit import Ended, audit, provider
 from wan_pipeline_tests.pipeline.site import ASSETS
 from wan_pipeline_tests.pipeline_ui.dev_server import DevServer
+from wan_pipeline_tests.waiting import wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -122,10 +123,14 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
 def launched(site: Site, prompt_set: str, *, when: int) -> str:
     """The run that builds a set, once so many of its creates are answered."""
     run_id = site.server.launch("build_dataset", prompt_set=prompt_set)
-    deadline = time.monotonic() + PATIENCE_S
-    while sum(each.task_id is not None for each in site.purchases(prompt_set).values()) < when:
-        assert time.monotonic() < deadline, "the run bought nothing"
-        time.sleep(0.05)
+    wait_for(
+        lambda: (
+            sum(each.task_id is not None for each in site.purchases(prompt_set).values()) >= when
+        ),
+        what=f"{when} answered creates",
+        within_s=PATIENCE_S,
+        every_s=0.05,
+    )
     return run_id
 
 

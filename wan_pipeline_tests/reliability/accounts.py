@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-import time
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from wan_pipeline.temp_files import TEMP_PREFIX
+from wan_pipeline_tests.waiting import wait_for
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -22,10 +22,11 @@ PATIENCE_S = 30.0
 
 def ended_bill(emulator: RunningEmulator) -> Decimal:
     """The bill in USD as soon as no accepted task can still change it."""
-    deadline = time.monotonic() + PATIENCE_S
-    while any(task["state"] not in ("completed", "failed") for task in emulator.tasks()):
-        assert time.monotonic() < deadline, "accepted tasks did not end"
-        time.sleep(0.01)
+    wait_for(
+        lambda: all(task["state"] in ("completed", "failed") for task in emulator.tasks()),
+        what="the end of the accepted tasks",
+        within_s=PATIENCE_S,
+    )
     return Decimal(emulator.bill()["usd"])
 
 

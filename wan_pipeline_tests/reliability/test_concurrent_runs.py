@@ -29,6 +29,7 @@ from wan_pipeline_tests.generation.batch_fixture import (
 )
 from wan_pipeline_tests.reliability.accounts import ended_bill
 from wan_pipeline_tests.reliability.spender import PROFILE as SPENDERS
+from wan_pipeline_tests.waiting import wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -46,11 +47,8 @@ KITES = "prompt\n" + "".join(f"kite number {number}\n" for number in range(40))
 
 
 def wait_until(true: Callable[[], bool]) -> None:
-    """Look again and again, within bounds."""
-    deadline = time.monotonic() + PATIENCE_S
-    while not true():
-        assert time.monotonic() < deadline, "it never happened"
-        time.sleep(0.01)
+    """Within this module's bounds."""
+    wait_for(true, what="what the next line needs", within_s=PATIENCE_S)
 
 
 def bought_once(provider: RunningEmulator) -> bool:
