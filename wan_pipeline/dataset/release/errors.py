@@ -10,6 +10,12 @@ ReleaseError
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
+    from typing import Self
+
 __all__ = [
     "DamagedReleaseError",
     "IncompleteSetError",
@@ -38,6 +44,14 @@ class StaleTableError(ReleaseError):
 
 class ReleaseAccessError(ReleaseError):
     """This user may not read or write what is needed; nothing need be damaged."""
+
+    @classmethod
+    def of_file(cls, path: Path, says: str) -> Self:
+        """That a file may not be read, in words that follow its path."""
+        return cls(
+            f"{path}: {says}. Let it read the file and the folders above it (`ls -ld` tells who"
+            " may)"
+        )
 
 
 class DamagedReleaseError(ReleaseError):

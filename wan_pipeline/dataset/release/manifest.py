@@ -198,10 +198,7 @@ def manifest_bytes(path: Path) -> bytes:
             return path.read_bytes()
     except UnfitFileError as error:
         if error.kind == NO_ACCESS:
-            raise ReleaseAccessError(
-                f"{path}: {error.says}. Let it read the file and the folders above it (`ls -ld`"
-                " tells who may)"
-            ) from error
+            raise ReleaseAccessError.of_file(path, error.says) from error
         raise UnreadableManifestError(path, error.kind, error.says) from error
 
 

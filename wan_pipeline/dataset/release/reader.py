@@ -127,10 +127,7 @@ class Release:
                 data = path.read_bytes()
         except UnfitFileError as error:
             if error.kind == NO_ACCESS:
-                raise ReleaseAccessError(
-                    f"{path}: {error.says}. Let it read the file and the folders above it (`ls -ld`"
-                    " tells who may)"
-                ) from error
+                raise ReleaseAccessError.of_file(path, error.says) from error
             raise DamagedReleaseError(
                 f"{path}: {error.says}, so {self.reference} is not whole. Restore the file from a"
                 f" backup; `wan release verify {self.reference}` names all"
