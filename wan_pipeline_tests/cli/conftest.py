@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import re
 import subprocess
@@ -10,7 +11,7 @@ import sys
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from typer.testing import CliRunner
@@ -129,6 +130,18 @@ def buy(folder: Folder, *requests: GenerationRequest, lifetime_s: float = 86_400
     """Buy them so. Not in an async test: `wan` runs event loops of its own."""
     batch = workbench(folder).buy(requests, unknown_in_a_row=9, result_lifetime_s=lifetime_s)
     asyncio.run(batch)
+
+
+MADE = make_request("made in doubt").request_id
+NEVER = make_request("never made").request_id
+KITE = make_request("a kite").request_id
+
+
+def shown(folder: Folder, *args: str) -> dict[str, Any]:
+    """What `wan ledger show --json` tells."""
+    done = folder.wan("ledger", "show", "--json", *args)
+    assert done.exit_code == 0, done.output
+    return json.loads(done.stdout)
 
 
 @pytest.fixture

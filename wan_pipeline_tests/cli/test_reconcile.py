@@ -18,7 +18,7 @@ from wan_pipeline.emulator.plan import Fault, FaultKind
 from wan_pipeline.ledger import schema
 from wan_pipeline.ledger.schema import UNREADABLE_COST
 from wan_pipeline.wan.dialects.listing import LISTERS, ListedTask
-from wan_pipeline_tests.cli.conftest import buy, last_line, workbench
+from wan_pipeline_tests.cli.conftest import MADE, NEVER, buy, last_line, workbench
 from wan_pipeline_tests.emulator_fixture import FAST
 from wan_pipeline_tests.generation.batch_fixture import make_request
 from wan_pipeline_tests.ledger.entries import Book, event_row, purchase_row
@@ -31,8 +31,6 @@ if TYPE_CHECKING:
     from wan_pipeline_tests.cli.conftest import Folder
     from wan_pipeline_tests.emulator_fixture import RunningEmulator
 
-MADE = make_request("made in doubt").request_id
-NEVER = make_request("never made").request_id
 ODD = "0dd0" * 16
 SAME_AS_SET = "prompt,seed,prompt_extend\na kite,7,false\n"
 

@@ -1,4 +1,4 @@
-"""A client with a recognisable key, a sleep that takes no time, and answers for both."""
+"""A client with a recognisable key and a downloader, naps for both, and answers."""
 
 from __future__ import annotations
 
@@ -8,12 +8,25 @@ from typing import Any
 
 from wan_pipeline.wan.client import WanClient
 from wan_pipeline.wan.dialects import DIALECTS
+from wan_pipeline.wan.download import Downloader
 from wan_pipeline_tests.generation.batch_fixture import KEY
 from wan_pipeline_tests.wan.scripted_server import Asked, reply
 
-__all__ = ["ACCEPTED", "DONE", "Naps", "bomb", "client", "drip", "flood"]
+__all__ = [
+    "ACCEPTED",
+    "DONE",
+    "IMAGE",
+    "Naps",
+    "any_bytes",
+    "bomb",
+    "client",
+    "downloader",
+    "drip",
+    "flood",
+]
 
 ACCEPTED = reply(200, b'{"id": "task-1", "status": "in_progress"}')
+IMAGE = b"the bytes of an image"
 DONE = reply(200, b'{"id": "task-1", "status": "completed", "output": [{"url": "https://h/1"}]}')
 
 
@@ -32,6 +45,15 @@ def client(base_url: str, **values: Any) -> WanClient:
     """A client with the recognisable key."""
     given = {"api_key": KEY, "dialect": DIALECTS["gateway"], "sleep": Naps()}
     return WanClient(base_url=base_url, **{**given, **values})
+
+
+def downloader(**values: Any) -> Downloader:
+    """One that may fetch from loopback and does not wait."""
+    return Downloader(**{"allow_private": True, "sleep": Naps(), **values})
+
+
+def any_bytes(_data: bytes) -> None:
+    """Everything is intact."""
 
 
 async def drip(_asked: Asked, writer: asyncio.StreamWriter) -> None:
