@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import os
 import re
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO, Literal
 
 from wan_pipeline.dataset.atomic import write_atomic
 
@@ -84,12 +85,14 @@ class ImageStore:
             raise StoreError(f"no image format {fmt!r}: store one of {', '.join(_SUFFIXES)}")
         image_id = hashlib.sha256(data).hexdigest()
         path = f"images/{image_id[:2]}/{image_id}.{suffix}"
-        target, replaced = self._root / path, False
+        target = self._root / path
         with _disk_errors(target):
-            if not _is_intact(target, image_id, expected_bytes=len(data)):
-                replaced = target.exists()
+            found = _look(target, image_id, expected_bytes=len(data))
+            if found != "intact":
                 write_atomic(target, data)
-        return StoredImage(image_id=image_id, path=path, bytes=len(data), replaced=replaced)
+        return StoredImage(
+            image_id=image_id, path=path, bytes=len(data), replaced=found == "damaged"
+        )
 
     def locate(self, path: str) -> Path:
         """The file that `path` names, whether or not it exists.
@@ -136,18 +139,24 @@ class ImageStore:
         if PurePosixPath(path).stem != image_id:
             return False
         with _disk_errors(target):
-            return _is_intact(target, image_id)
+            return _look(target, image_id) == "intact"
 
 
-def _is_intact(target: Path, image_id: str, *, expected_bytes: int | None = None) -> bool:
-    """Whether `target` exists with this hash; the length, when known, is compared first."""
+def _look(
+    target: Path, image_id: str, *, expected_bytes: int | None = None
+) -> Literal["missing", "damaged", "intact"]:
+    """What is at `target`, in one look: between two, another writer may have put the image there.
+
+    The length, when known, is compared before the hash.
+    """
     try:
-        if expected_bytes is not None and target.stat().st_size != expected_bytes:
-            return False
         with target.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest() == image_id
+            if expected_bytes is not None and os.fstat(file.fileno()).st_size != expected_bytes:
+                return "damaged"
+            same = hashlib.file_digest(file, "sha256").hexdigest() == image_id
     except FileNotFoundError:
-        return False
+        return "missing"
+    return "intact" if same else "damaged"
 
 
 @contextmanager

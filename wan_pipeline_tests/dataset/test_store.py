@@ -137,9 +137,15 @@ def test_missing_image_is_a_store_error(store: ImageStore) -> None:
 
 
 def test_concurrent_puts_of_one_image_agree(store: ImageStore, tmp_path: Path) -> None:
-    """Many writers of the same bytes end with one whole file and no litter."""
+    """Many writers of the same bytes end with one whole file, no litter and no word of damage."""
+    images = [DATA + bytes([number]) for number in range(64)]
+
+    def put(data: bytes) -> StoredImage:
+        return store.put(data, "png")
+
     with ThreadPoolExecutor(8) as pool:
-        stored = set(pool.map(lambda _: store.put(DATA, "png"), range(32)))
-    (only,) = stored
-    assert store.exists_intact(only.path, only.image_id)
-    assert len([path for path in tmp_path.rglob("*") if path.is_file()]) == 1
+        stored = set(pool.map(put, sorted(images * 8)))
+    assert len(stored) == len(images)
+    assert not any(one.replaced for one in stored)
+    assert all(store.exists_intact(one.path, one.image_id) for one in stored)
+    assert len([path for path in tmp_path.rglob("*") if path.is_file()]) == len(images)
