@@ -34,7 +34,7 @@ KILLS ?= 20
 kills: $(VENV)/dev.stamp
 	@$(BIN)/python -m wan_pipeline_tests.crash.kills --kills $(KILLS)
 
-# The engine killed at every point, and at every pair of kinds of points (an hour). PAIRS=all takes
+# The engine killed at every point, and at every pair of kinds of points (half an hour). PAIRS=all takes
 # every pair of points (most of a day), PAIRS=100 takes some by seed.
 SEED ?= 7
 PAIRS ?= kinds

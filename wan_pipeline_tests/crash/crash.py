@@ -4,7 +4,7 @@
     python -m wan_pipeline_tests.crash.crash --at 'create.accepted#2' 'take_over.committed#1'
 
 The second form plays one trial again. A run passes some kinds of points many times. By default
-every pair of kinds is played once, each at an occurrence drawn by the seed, which takes an hour;
+every pair of kinds is played once, each at an occurrence drawn by the seed, in half an hour;
 `--pairs all` plays every pair of occurrences, which takes most of a day; `--pairs N` plays N of
 them by seed. The last line is for scripts; the exit code is 1 when any promise was broken.
 """

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from wan_pipeline.generation.progress import Tally
     from wan_pipeline_tests.cli.conftest import Folder
     from wan_pipeline_tests.emulator_fixture import RunningEmulator
 
@@ -207,10 +208,19 @@ def test_read_only_folder_stops_before_it_buys(emulator: RunningEmulator, tmp_pa
 # --- gone in mid-run ---
 
 
-async def until_accepted(emulator: RunningEmulator, count: int) -> None:
-    """Wait until the provider has taken so many."""
-    while (await asyncio.to_thread(emulator.bill))["creates_accepted"] < count:  # noqa: ASYNC110
-        await asyncio.sleep(0.01)  # another process knows
+@dataclass(kw_only=True)
+class OnceSent:
+    """A progress that does harm when so many creates were sent, between two steps of the batch."""
+
+    count: int
+    harm: Callable[[], object]
+    done: bool = False
+
+    def update(self, tally: Tally) -> None:
+        """Look at the counts."""
+        if not self.done and tally.created >= self.count:
+            self.done = True
+            self.harm()
 
 
 async def test_folder_that_is_gone_in_mid_run_and_back(
@@ -218,13 +228,10 @@ async def test_folder_that_is_gone_in_mid_run_and_back(
 ) -> None:
     """A disk was unmounted: the batch ends; with the folder back nothing was forgotten."""
     emulator.set_plan(EmulatorPlan(speed_up=1000, latency=SLOW))
-    requests = make_requests(30)
-    buying = asyncio.ensure_future(bench.buy(requests))
-    await until_accepted(emulator, 5)
-    elsewhere = tmp_path / "elsewhere"
-    bench.folder.rename(elsewhere)
+    requests, elsewhere = make_requests(30), tmp_path / "elsewhere"
+    unmounting = OnceSent(count=5, harm=lambda: bench.folder.rename(elsewhere))
     with pytest.raises(LedgerUnavailableError, match=r"removed, moved or replaced.*Put .* back"):
-        await asyncio.wait_for(buying, 90)
+        await asyncio.wait_for(bench.buy(requests, progress=unmounting), 90)
     accepted = emulator.bill()["creates_accepted"]
     if bench.folder.exists():  # images that came before the next look at the ledger
         shutil.rmtree(bench.folder)
@@ -246,13 +253,10 @@ async def test_folder_that_is_deleted_in_mid_run_stops_the_buying(
     """Nothing can be written down any more: at most what was on its way is bought."""
     emulator.set_plan(EmulatorPlan(speed_up=1000, latency=SLOW))
     await bench.prove_form()
-    buying = asyncio.ensure_future(bench.buy(make_requests(60)))
-    await until_accepted(emulator, 5)
-    shutil.rmtree(bench.folder)
-    before = emulator.bill()["creates_accepted"]
+    deleting = OnceSent(count=5, harm=lambda: shutil.rmtree(bench.folder))
     with pytest.raises(LedgerUnavailableError, match="removed, moved or replaced"):
-        await asyncio.wait_for(buying, 90)
-    assert emulator.bill()["creates_accepted"] <= before + bench.terms().window
+        await asyncio.wait_for(bench.buy(make_requests(60), progress=deleting), 90)
+    assert emulator.bill()["creates_accepted"] <= 5 + bench.terms().window
 
 
 # --- a server that stops ---
@@ -267,6 +271,12 @@ class ServedBench(Workbench):
     def ledger(self) -> Ledger:
         """The ledger; to be closed."""
         return Ledger(self.url, PROFILE)
+
+
+async def until_accepted(emulator: RunningEmulator, count: int) -> None:
+    """Wait until the provider has taken so many."""
+    while (await asyncio.to_thread(emulator.bill))["creates_accepted"] < count:  # noqa: ASYNC110
+        await asyncio.sleep(0.01)  # another process knows
 
 
 def backends(pid: int) -> list[psutil.Process]:
