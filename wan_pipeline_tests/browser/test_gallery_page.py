@@ -44,7 +44,7 @@ def test_every_image_is_shown_and_loads(page: Page, tmp_path: Path) -> None:
     expect(page.locator("#count")).to_have_text("18 of 18 images · 1 not here")
     assert prompts_on_cards(page) == set(PROMPTS)
     page.wait_for_function(
-        "[...document.images].some((image) => image.complete && image.naturalWidth === 320)"
+        "() => [...document.images].some((image) => image.complete && image.naturalWidth === 320)"
     )
     page.screenshot(path=tmp_path / "gallery.png")
     with Image.open(tmp_path / "gallery.png") as image:
@@ -205,7 +205,7 @@ def test_click_enlarges_and_keys_move_on(page: Page) -> None:
         expect(viewer).to_contain_text(text)
     for text in (f"{PROMPTS[0]}, in detail", "near duplicate", "0" * 64):
         expect(viewer).to_contain_text(text)
-    page.wait_for_function("document.getElementById('viewer-image').naturalWidth === 1280")
+    page.wait_for_function("() => document.getElementById('viewer-image').naturalWidth === 1280")
     page.keyboard.press("ArrowLeft")
     expect(page.locator("#viewer-place")).to_have_text("6 of 6")
     expect(viewer).to_contain_text("768×2700")

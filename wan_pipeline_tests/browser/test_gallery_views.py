@@ -73,7 +73,7 @@ def test_rows_fill_a_narrow_screen(page: Page, width: int) -> None:
     page.set_viewport_size({"width": width, "height": 1000})
     for view in ("By prompt", "Near duplicates"):
         page.get_by_role("button", name=view, exact=True).click()
-        page.wait_for_function(f"document.documentElement.clientWidth === {width}")
+        page.wait_for_function(f"() => document.documentElement.clientWidth === {width}")
         left_over = page.evaluate(
             """() => {
               const right = document.querySelector('#grid').getBoundingClientRect().right;
