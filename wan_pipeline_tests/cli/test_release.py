@@ -220,6 +220,7 @@ def test_an_incomplete_set_needs_a_word(failing: Folder) -> None:
     assert done.exit_code == 0
     assert "missing: trams, prompt tram" in done.stdout
     assert "(incomplete)" in failing.wan("release", "list", COLUMNS="200").stdout
+    shutil.rmtree(failing.path / "emulator/releases/rest")
 
 
 @pytest.mark.parametrize(
