@@ -8,7 +8,7 @@ from __future__ import annotations
 import getpass
 from decimal import Decimal
 from functools import partial
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Protocol
 
 import typer
 
@@ -26,10 +26,13 @@ from wan_pipeline.wan.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from datetime import datetime
 
     from rich.console import Console
 
+    from wan_pipeline.ledger.ledger import Ledger
     from wan_pipeline.ledger.records import Purchase
+    from wan_pipeline.ledger.transaction import Transaction
 
 __all__ = ["adopt", "release", "write_off"]
 
@@ -136,10 +139,8 @@ def release(
             )
         console.print(told, soft_wrap=True)
         ask(console, f"Release {_these(purchases)}?", yes=yes)
+        _decide_all(ledger, decisions.release, [_decision(p, who=who, why=why) for p in purchases])
         for each in purchases:
-            decision = _decision(each, who=who, why=why)
-            change = partial(decisions.release, decision=decision, now=ledger.now())
-            ledger.apply_now(partial(change, profile=ledger.profile))
             console.print(f"Released {each.request_id[:12]}.")
         if own:
             console.print("`wan run` buys what it still needs.")
@@ -171,11 +172,30 @@ def write_off(
             soft_wrap=True,
         )
         ask(console, f"Write {_these(purchases)} off?", yes=yes)
+        _decide_all(
+            ledger, decisions.write_off, [_decision(p, who=who, why=why) for p in purchases]
+        )
         for each in purchases:
-            decision = _decision(each, who=who, why=why)
-            change = partial(decisions.write_off, decision=decision, now=ledger.now())
-            ledger.apply_now(partial(change, profile=ledger.profile))
             console.print(f"Written off: {each.request_id[:12]}.")
+
+
+class _Decide(Protocol):
+    def __call__(
+        self, tx: Transaction, profile: str, decision: Decision, *, now: datetime
+    ) -> object: ...
+
+
+def _decide_all(ledger: Ledger, decide: _Decide, given: Sequence[Decision]) -> None:
+    """All in one transaction: one that cannot be decided changes nothing of the others."""
+    now = ledger.now()
+
+    def change(tx: Transaction) -> None:
+        for decision in given:
+            decisions.look_up_doubtful(tx, ledger.profile, decision, now=now)
+        for decision in given:
+            decide(tx, ledger.profile, decision, now=now)
+
+    ledger.apply_now(change)
 
 
 def _decision(purchase: Purchase, *, who: str, why: str) -> Decision:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from enum import Enum, auto
 from typing import TYPE_CHECKING, Any
@@ -36,6 +36,11 @@ class Order:
     retry: Sequence[Retry] = ()
     budget_usd: Decimal | None = None
 
+    def within(self, cap_usd: Decimal | None) -> Order:
+        """The same under the settings' cap of one run, which this command is to its user."""
+        caps = [cap for cap in (self.budget_usd, cap_usd) if cap is not None]
+        return replace(self, budget_usd=min(caps, default=None))
+
     def config(self, spent_usd: Decimal) -> dict[str, Any]:
         """The configuration of the asset `images` for the next set, after so much was spent."""
         config: dict[str, Any] = {}
@@ -51,8 +56,8 @@ class Order:
             return ""
         left = max(self.budget_usd - spent_usd, ZERO)
         return (
-            f"{dollars(left)} USD is what earlier sets of this command left of its --budget"
-            f" {dollars(self.budget_usd)}, {dollars(spent_usd)} USD of which they used."
+            f"{dollars(left)} USD is what earlier sets of this command left of its budget"
+            f" of {dollars(self.budget_usd)} USD, {dollars(spent_usd)} USD of which they used."
         )
 
 

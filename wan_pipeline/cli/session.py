@@ -96,7 +96,8 @@ class Session:
         What stops one set may stop the others from buying, see `Hold`. They are gone through all
         the same, so that paid images are fetched while their URLs live, and the rest is counted.
         """
-        order, built, spent = order or Order(), list[Built](), ZERO
+        order = (order or Order()).within(self._settings.budget_run_usd)
+        built, spent = list[Built](), ZERO
         hold: Hold | None = None
         for prompt_set in prompt_sets:
             built.append(self.build(prompt_set, order, spent_usd=spent, hold=hold))

@@ -98,12 +98,18 @@ class BodyForm:
         self._count(form)
 
     async def ended(self, submitted: Submitted, answer: TaskAnswer) -> None:
-        """Learn from a task how its form is understood, durably; too many images stop the batch."""
+        """Learn from a task how its form is understood, durably; too many images stop the batch.
+
+        One whose form is not known, since a person named the task, says nothing about any.
+        """
+        form = submitted.form
+        if form is None:
+            return
         brought = 0 if answer.state is TaskState.FAILED else len(answer.images)
         if brought > submitted.n:
-            await self._misunderstood(submitted, brought)
+            await self._misunderstood(submitted, form, brought)
         elif brought:
-            await self._kept_to(submitted)
+            await self._kept_to(submitted, form)
         elif submitted.ours and answer.state is TaskState.FAILED and not answer.cost_usd:
             self._tries = 0  # it cost nothing, so another may be sent
 
@@ -163,18 +169,15 @@ class BodyForm:
     def _give_up(self, detail: str) -> None:
         self._stop.set(StopReason.BODY_NOT_UNDERSTOOD, detail)
 
-    async def _misunderstood(self, submitted: Submitted, brought: int) -> None:
+    async def _misunderstood(self, submitted: Submitted, form: RequestForm, brought: int) -> None:
         """Stop before anything is awaited: nobody must create meanwhile."""
-        form = submitted.form
-        is_news = form is None or not self._is_misunderstood(form)
+        is_news = not self._is_misunderstood(form)
         # What an earlier run left of a form that is avoided by now is only fetched.
         if is_news or submitted.ours:
             self._give_up(
-                f"task {submitted.task_id} brought {brought} images, {submitted.n} were asked for"
-                + (f" in the form {form}" if form else "")
+                f"task {submitted.task_id} brought {brought} images instead of {submitted.n}"
+                f" in the form {form}"
             )
-        if form is None:
-            return
         self._refuted.add(form)
         if is_news:
             self._verdicts[form] = Verdict.MISUNDERSTOOD
@@ -182,10 +185,9 @@ class BodyForm:
         if self._memory.last() is form:
             await self._memory.keep_last(None)
 
-    async def _kept_to(self, submitted: Submitted) -> None:
+    async def _kept_to(self, submitted: Submitted, form: RequestForm) -> None:
         """As many images as asked for, or fewer."""
-        form = submitted.form
-        if form is None or form in self._refuted:
+        if form in self._refuted:
             return
         if self._verdicts[form] is not Verdict.PROVEN:
             self._look()

@@ -60,7 +60,7 @@ class Submitted:
         task_id: the provider's task.
         submitted_at: when the create was accepted.
         deadline_at: when the task's record and results die.
-        form: layout of its body; None where an older version did not write it down.
+        form: layout of its body; None where that is not known, since a person named the task.
         task: the create's answer, if it was this batch's.
         ours: whether this batch bought it.
         trips: how often the batch's circuit had been opened before the create.

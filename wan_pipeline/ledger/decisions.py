@@ -36,7 +36,14 @@ if TYPE_CHECKING:
     from wan_pipeline.ledger.records import Purchase
     from wan_pipeline.ledger.transaction import Transaction
 
-__all__ = ["Decision", "adopt", "release", "withdraw_fresh_attempt", "write_off"]
+__all__ = [
+    "Decision",
+    "adopt",
+    "look_up_doubtful",
+    "release",
+    "withdraw_fresh_attempt",
+    "write_off",
+]
 
 ZERO = Decimal(0)
 WRITTEN_OFF = "written_off"
@@ -105,6 +112,7 @@ def adopt(
         who=decision.who,
         owner_id=owner.owner_id,
         task_id=task_id,
+        form=None,  # it may be somebody else's task, and says nothing of how our body is read
         submitted_at=purchase.created_at,
         deadline_at=purchase.created_at + timedelta(seconds=lifetime_s),
         error_message=None,
@@ -112,6 +120,19 @@ def adopt(
         cost_usd=None,
         cost_source=None,
     )
+    return purchase
+
+
+def look_up_doubtful(
+    tx: Transaction, profile: str, decision: Decision, *, now: datetime
+) -> Purchase:
+    """The purchase that a decision is about; for several decisions, asked before the first is made.
+
+    Raises:
+        DecisionError: it is not unknown, or the run that bought it still works.
+    """
+    purchase = standing_decidable(tx, profile, decision.request_id, decision.series, DOUBTFUL)
+    _refuse_while_working(tx, purchase, now)
     return purchase
 
 
@@ -123,8 +144,7 @@ def release(tx: Transaction, profile: str, decision: Decision, *, now: datetime)
     Raises:
         DecisionError: it is not unknown, or the run that bought it still works.
     """
-    purchase = standing_decidable(tx, profile, decision.request_id, decision.series, DOUBTFUL)
-    _refuse_while_working(tx, purchase, now)
+    purchase = look_up_doubtful(tx, profile, decision, now=now)
     move(
         tx,
         purchase.key,
@@ -175,8 +195,7 @@ def write_off(tx: Transaction, profile: str, decision: Decision, *, now: datetim
     Raises:
         DecisionError: it is not unknown, or the run that bought it still works.
     """
-    purchase = standing_decidable(tx, profile, decision.request_id, decision.series, DOUBTFUL)
-    _refuse_while_working(tx, purchase, now)
+    purchase = look_up_doubtful(tx, profile, decision, now=now)
     move(
         tx,
         purchase.key,

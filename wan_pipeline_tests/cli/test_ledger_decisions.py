@@ -13,12 +13,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+import sqlalchemy as sa
 
 from wan_pipeline.emulator.plan import Fault, FaultKind
+from wan_pipeline.ledger import schema
 from wan_pipeline_tests.cli.conftest import (
     KITE,
     MADE,
     NEVER,
+    buy,
+    folder_at,
     last_line,
     shown,
     workbench,
@@ -127,12 +131,44 @@ def test_a_mistyped_task_is_refused_or_put_right(
     assert provider.bill()["creates_received"] == 4
 
 
+@pytest.mark.slow
+def test_an_adopted_task_of_another_body_says_nothing_of_ours(
+    doubtful: Folder, provider: RunningEmulator, tmp_path: Path
+) -> None:
+    """It brings four images where one was asked for: no form is to blame, and buying goes on."""
+    elsewhere = folder_at(tmp_path / "elsewhere", provider.base_url)
+    buy(elsewhere, make_request("of somebody else", n=4))
+    (task,) = [task for task in provider.tasks() if task["content"]["prompt"] == "of somebody else"]
+    args = ("ledger", "adopt", MADE[:8], task["id"], "--why", "mistaken", "--yes")
+    assert doubtful.wan(*args).exit_code == 0
+    fetched = doubtful.wan("reconcile")
+    assert "not understood" not in fetched.output
+    assert fetched.exit_code == 3, fetched.output  # one is unknown still
+    doubtful.write("set.csv", "prompt_id,prompt\na,one\nb,two\n")
+    bought = doubtful.wan("run", "set")
+    assert bought.exit_code == 0, bought.output
+    assert last_line(bought.stdout) == (2, 2, 0, Decimal("0.06"))
+
+
 def test_one_that_cannot_be_decided_spoils_the_whole_command(doubtful: Folder) -> None:
     """So that a list of ids is done or not done, never half."""
     done = doubtful.wan("ledger", "release", NEVER[:8], KITE[:8], "--why", "x", "--yes")
     assert done.exit_code == 2, done.output
     assert f"{KITE[:12]} is stored" in done.output
     assert states(doubtful, NEVER) == ["unknown"]
+
+
+@pytest.mark.parametrize("command", ["release", "write-off"])
+def test_one_whose_run_is_at_work_spoils_the_whole_command(doubtful: Folder, command: str) -> None:
+    """The ledger itself refuses it, after the first was looked at."""
+    with workbench(doubtful).ledger() as ledger, ledger.owner("at work") as owner:
+        of_never = schema.purchases.c.request_id == NEVER
+        mine = sa.update(schema.purchases).where(of_never).values(owner_id=owner.owner_id)
+        ledger.apply_now(lambda tx: tx.connection.execute(mine))
+        done = doubtful.wan("ledger", command, MADE[:8], NEVER[:8], "--why", "x", "--yes")
+    assert done.exit_code == 2, done.output
+    assert "still at work" in done.output
+    assert (states(doubtful, MADE), states(doubtful, NEVER)) == (["unknown"], ["unknown"])
 
 
 @pytest.mark.parametrize("empty", [("--why", " "), ("--why", "x", "--who", "")])

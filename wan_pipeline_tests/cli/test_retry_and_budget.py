@@ -121,15 +121,23 @@ def test_a_cap_stops_the_run_and_a_higher_one_lets_it_go_on(
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(
+    ("args", "settings"),
+    [
+        (("--budget", "0.06"), {}),
+        ((), {"WAN_BUDGET_RUN_USD": "0.06"}),
+        (("--budget", "0.09"), {"WAN_BUDGET_RUN_USD": "0.06"}),
+    ],
+)
 def test_one_budget_holds_over_all_sets_of_the_command(
-    folder: Folder, provider: RunningEmulator
+    folder: Folder, provider: RunningEmulator, args: tuple[str, ...], settings: dict[str, str]
 ) -> None:
-    """Each set is a run of its own in Dagster; the person typed one amount."""
+    """Each set is a run of its own in Dagster; the person named one amount for the command."""
     for name in "abc":
         folder.write(f"{name}.csv", f"prompt\nof {name}\n")
-    done = folder.wan("run", "--budget", "0.06", COLUMNS=WIDE)
+    done = folder.wan("run", *args, COLUMNS=WIDE, **settings)
     assert done.exit_code == 4, done.output
-    left = "0.00 USD is what earlier sets of this command left of its --budget 0.06, 0.06 USD"
+    left = "0.00 USD is what earlier sets of this command left of its budget of 0.06 USD, 0.06 USD"
     assert done.output.count(left) == 1
     assert last_line(done.stdout) == (2, 2, 1, Decimal("0.06"))
     assert provider.bill()["usd"] == "0.06"
