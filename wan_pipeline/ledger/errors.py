@@ -63,7 +63,8 @@ class BudgetExceededError(LedgerError):
         super().__init__(
             f"the {_SPOKEN[cap_name]} is {cap:f} USD, {committed:f} USD of it are paid or reserved,"
             f" and the next request costs {price:f} USD. Raise {_VARIABLES[cap_name]}"
-            f"{_OR_WAIT.get(cap_name, '')}; what is bought stays bought"
+            # The next run or day brings a fresh cap, of the same height.
+            f"{_OR_WAIT.get(cap_name, '') if price <= cap else ''}; what is bought stays bought"
         )
 
 

@@ -24,7 +24,9 @@ __all__ = ["Explanation", "explain", "remedy_of", "state_told"]
 
 _RETRY_LOST = "`wan run --retry lost` buys the request again, for its price"
 
-_RETRY_FAILED = "`wan run --retry failed` buys the request again"
+_RETRY_FAILED = (
+    "`wan run --retry failed` buys the request again, up to WAN_MAX_ATTEMPTS times in all"
+)
 
 _REASONS: Mapping[PurchaseState, str] = {
     PurchaseState.PLANNED: "not bought yet",

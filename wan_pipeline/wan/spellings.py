@@ -40,16 +40,31 @@ def every_spelling(key: str) -> re.Pattern[bytes]:
         key: of printable ASCII characters, as a header can carry it.
     """
     ways = (
-        "".join(_run(each) if each[0] == "\\" else _character(each) for each in _RUNS.findall(key)),
+        _each_of(_RUNS.findall(key)),
         key.encode().hex(),
         *(_in_base64(key.encode(), before) for before in range(3)),
     )
     return re.compile("|".join(ways).encode(), re.IGNORECASE)
 
 
-def _character(character: str) -> str:
-    """One character, the longest way to write it first, since the last one may end the text."""
-    coded = [*_coded(character), rf"\\{{1,{MOST}}}+(?:u00|x){ord(character):02x}"]
+def _each_of(runs: list[str]) -> str:
+    """Characters and runs of backslashes; a run takes those that belong to what follows it."""
+    before = ["", *runs]
+    return "".join(
+        _run(each) if each[0] == "\\" else _character(each, least=0 if last[:1] == "\\" else 1)
+        for last, each in zip(before, runs, strict=False)
+    )
+
+
+def _character(character: str, *, least: int = 1) -> str:
+    """One character, the longest way to write it first, since the last one may end the text.
+
+    Args:
+        character: no backslash.
+        least: backslashes that its escapes begin with; 0 where a run before it takes them.
+    """
+    escape = rf"\\{{{least},{MOST}}}+(?:u00|x){ord(character):02x}"
+    coded = [*_coded(character, least=least), escape]
     return rf"(?:{'|'.join(coded)}|\\{{0,{MOST}}}+{re.escape(character)})"
 
 
@@ -60,12 +75,12 @@ def _run(backslashes: str) -> str:
     return rf"(?:(?:{coded}){{{length}}}|\\{{{length},{MOST * (length + 1)}}}+)"
 
 
-def _coded(character: str) -> list[str]:
+def _coded(character: str, *, least: int = 1) -> list[str]:
     """A character as an HTML entity, and percent-encoded."""
     code = ord(character)
     names = _ENTITIES.get(character, ())
     entity = "|".join([f"#0{{0,6}}{code}", f"#x0{{0,6}}{code:x}", *names])
-    ampersand = rf"(?:&|\\{{1,{MOST}}}u0026|%(?:25){{0,{NESTED}}}26)(?:amp;){{0,{NESTED}}}"
+    ampersand = rf"(?:&|\\{{{least},{MOST}}}u0026|%(?:25){{0,{NESTED}}}26)(?:amp;){{0,{NESTED}}}"
     return [f"{ampersand}(?:{entity});?", f"%(?:25){{0,{NESTED}}}{code:02x}"]
 
 

@@ -144,8 +144,8 @@ def test_run_may_only_tighten() -> None:
 @pytest.mark.parametrize(
     ("caps", "named"),
     [
-        (Caps(run=Decimal(0)), "WAN_BUDGET_RUN_USD or --budget, or run again"),
-        (Caps(day=Decimal(0)), "WAN_BUDGET_DAY_USD or run again tomorrow"),
+        (Caps(run=Decimal(0)), "WAN_BUDGET_RUN_USD or --budget; what is"),
+        (Caps(day=Decimal(0)), "WAN_BUDGET_DAY_USD; what is"),
         (Caps(prompt_set=Decimal(0)), "WAN_BUDGET_SET_USD"),
         (Caps(total=Decimal(0)), "WAN_BUDGET_TOTAL_USD"),
     ],
@@ -156,3 +156,18 @@ async def test_refusal_says_which_cap_and_what_to_do(caps: Caps, named: str, lif
     with pytest.raises(BudgetExceededError, match=named):
         await life.intend(caps=caps)
     assert life.ledger.purchases() == {}
+
+
+@pytest.mark.parametrize(
+    ("caps", "named"),
+    [
+        (Caps(run=Decimal("0.10")), "WAN_BUDGET_RUN_USD or --budget, or run again"),
+        (Caps(day=Decimal("0.10")), "WAN_BUDGET_DAY_USD or run again tomorrow"),
+    ],
+    ids=str,
+)
+async def test_waiting_is_advised_where_it_helps(caps: Caps, named: str, life: Life) -> None:
+    """The next request fits into a fresh cap."""
+    assert await until_stopped(life, caps) == 3
+    with pytest.raises(BudgetExceededError, match=named):
+        await life.intend("one more", caps=caps)

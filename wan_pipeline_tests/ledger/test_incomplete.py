@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 DIES = MORNING + timedelta(days=1)
 GONE = "the result's URL answers 404: it has expired. Run again: while the provider keeps the task"
 RETRY_LOST = "`wan run --retry lost` buys the request again, for its price"
-RETRY_FAILED = "`wan run --retry failed` buys the request again"
+RETRY_FAILED = (
+    "`wan run --retry failed` buys the request again, up to WAN_MAX_ATTEMPTS times in all"
+)
 
 
 @pytest.fixture
