@@ -10,6 +10,7 @@ from rich.table import Table
 
 from wan_pipeline.cli.console import unfinished_table, usd
 from wan_pipeline.cli.exit_codes import ExitCode
+from wan_pipeline.cli.explained import exit_code_of
 from wan_pipeline.cli.screen import printable, say, warn
 from wan_pipeline.prompts.table import REJECTS_FILE
 from wan_pipeline.told import counted, dollars, rest_told
@@ -108,6 +109,8 @@ class Built:
         if self.outcome.interrupted:
             return ExitCode.INTERRUPTED
         if self.stop is not None or self.outcome.unrecorded:
+            return ExitCode.STOPPED
+        if exit_code_of(self.outcome.error_class) is ExitCode.STOPPED:
             return ExitCode.STOPPED
         if failed_step in READING_STEPS or self.outcome.error_class == "ConfigurationError":
             return ExitCode.USAGE

@@ -21,7 +21,13 @@ from wan_pipeline.dataset.release.errors import (
     ReleaseUsageError,
     StaleTableError,
 )
-from wan_pipeline.ledger.errors import DecisionError, LedgerError, UnclearRequestError
+from wan_pipeline.ledger.errors import (
+    DecisionError,
+    LedgerError,
+    LedgerUnavailableError,
+    LedgerVersionError,
+    UnclearRequestError,
+)
 from wan_pipeline.prompts.errors import PromptError
 from wan_pipeline.wan.errors import ConfigurationError, RunHistoryError, WanError
 
@@ -46,7 +52,7 @@ USAGE_ERRORS = (
 # Something is not as it should be.
 FINDINGS = (DamagedReleaseError, IncompleteSetError, StaleTableError)
 # What surrounds the command has to be mended; then the same command goes on.
-STOPS = (RunHistoryError,)
+STOPS = (RunHistoryError, LedgerUnavailableError, LedgerVersionError)
 
 
 @contextmanager

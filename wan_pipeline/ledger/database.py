@@ -20,6 +20,7 @@ from wan_pipeline.ledger.facts import LEDGER_ID
 from wan_pipeline.ledger.inserts import insert_if_absent
 from wan_pipeline.ledger.migrations import migrate
 from wan_pipeline.ledger.remedies import held_by_another
+from wan_pipeline.wan.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -53,6 +54,7 @@ def open_database(
         check: called before anything is committed; what it raises leaves the database as it was.
 
     Raises:
+        ConfigurationError: the URL is none of PostgreSQL.
         LedgerUnavailableError: it cannot be created or reached, is damaged, or is no ledger.
         LedgerVersionError: a newer version of this package wrote it.
     """
@@ -136,7 +138,7 @@ def _postgres(url: str, *, writes: bool) -> sa.Engine:
     known = parsed is not None and parsed.drivername in ("postgresql", "postgres", DRIVER)
     # An @ in the host is one of the password, whose end would be looked up and shown as a host.
     if parsed is None or not known or "@" in (parsed.host or ""):
-        raise LedgerUnavailableError(
+        raise ConfigurationError(
             "WAN_LEDGER_URL is no PostgreSQL URL. Set it to"
             " postgresql://USER:PASSWORD@HOST:PORT/DATABASE (in the password write @ as %40, / as"
             " %2F, : as %3A), or unset it for a SQLite file in the data folder. Nothing was bought"

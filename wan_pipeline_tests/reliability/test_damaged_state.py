@@ -95,7 +95,7 @@ def test_damaged_ledger_stops_the_command_before_it_buys(
     harm(ledger)
     for command in ("status", "run"):
         failed = folder.wan(command, "kites")
-        assert failed.exit_code in (ExitCode.ERROR, ExitCode.USAGE), (command, failed.output)
+        assert failed.exit_code in (ExitCode.STOPPED, ExitCode.USAGE), (command, failed.output)
         assert remedy in " ".join(failed.output.split()), (command, failed.output)
     assert provider.bill()["creates_received"] == 2
 
