@@ -65,6 +65,27 @@ def test_create_names_the_version_and_what_is_in_it(folder: Folder) -> None:
     assert "whose split is 0.9/0.05/0.05, the same as 90/5/5, so no new version" in words
 
 
+def test_a_release_says_what_no_quality_check_has_seen(folder: Folder) -> None:
+    """And how to have it checked; a set that was checked is told apart from one that was not."""
+    done = folder.wan("release", "show", "toys", COLUMNS="300").stdout
+    assert "not known: no image was checked" in done
+    assert (
+        "8 of 8 images were released without a quality check (kites, trams): `wan run kites trams`"
+        " checks them, free when nothing is missing; then `wan release create` makes a version"
+        " that knows their flags" in done
+    )
+    with Workshop(folder.path) as workshop:
+        workshop.judge("trams")
+        done = folder.wan("release", "create", "seen", COLUMNS="300")
+        workshop.layout.quality("trams").unlink()
+    assert done.exit_code == 0, done.output
+    assert "2 images by the quality checks, of the 2 that were checked" in done.stdout
+    assert "6 of 8 images were released without a quality check (kites): `wan run kites`" in (
+        done.stdout
+    )
+    shutil.rmtree(folder.path / "emulator/releases/seen")
+
+
 def test_other_ratios_are_another_version(folder: Folder) -> None:
     """Also where no prompt is on another side for it; manifest and screen tell the new ones."""
     first = told(folder, "release", "create", "sides", "--split", "80/10/10")

@@ -247,10 +247,16 @@ def _told(manifest: Manifest) -> object:
     """What makes a version worth making: not when, by which code or beside which ledger.
 
     The ratios are, even where no prompt changes sides: the manifest tells them, and a prompt that
-    comes later would be on another side.
+    comes later would be on another side. So is a quality check that found nothing: without it the
+    same table means that nobody looked.
     """
     sets = [
-        (each.name, each.rows_version, [(lost.request_id, lost.state) for lost in each.missing])
+        (
+            each.name,
+            each.rows_version,
+            each.quality_checked,
+            [(lost.request_id, lost.state) for lost in each.missing],
+        )
         for each in manifest.prompt_sets
     ]
     ratios = SplitRatios(**manifest.split).proportion

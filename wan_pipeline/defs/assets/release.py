@@ -196,6 +196,7 @@ def _metadata(made: CreatedRelease) -> dict[str, dg.MetadataValue | int | str]:
         "image_bytes": manifest.counts.file_bytes,
         **{f"images_{side}": counts.images for side, counts in manifest.counts.by_split.items()},
         "images_flagged": manifest.counts.flagged,
+        "images_not_checked": sum(manifest.unchecked.values()),
         "files_in_several_splits": manifest.counts.files_in_several_splits,
         "cost_usd": ui.money(manifest.cost.total_usd),
         "content_hash": manifest.hashes.content,
