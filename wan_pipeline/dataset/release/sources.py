@@ -28,7 +28,7 @@ from wan_pipeline.prompts.plan_table import iter_prompts, iter_requests
 from wan_pipeline.prompts.table import build_prompt_table
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from wan_pipeline.dataset.quality.measuring import Measured
     from wan_pipeline.dataset.release.facts import MissingRequest
@@ -60,6 +60,8 @@ class SetSource:
         rejections: rules broken by rows of the file.
         images_short: images that complete requests did not bring.
         missing: requests that are not complete.
+        next_steps: what brings each of these further, by request id; true today, so no part of a
+            manifest.
     """
 
     prompt_set: str
@@ -72,6 +74,7 @@ class SetSource:
     rejections: int
     images_short: int
     missing: Sequence[MissingRequest]
+    next_steps: Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -132,6 +132,7 @@ def _source(wan: WanResource, ledger: Ledger, prompt_set: str) -> SetSource:
         raise ReleaseUsageError(
             f"prompt set {prompt_set} was not built yet: `wan run {prompt_set}`. Nothing was made"
         )
+    unfinished = unfinished_of(requests, ledger)
     missing = [
         MissingRequest(
             request_id=each.request_id,
@@ -139,7 +140,7 @@ def _source(wan: WanResource, ledger: Ledger, prompt_set: str) -> SetSource:
             state=each.state,
             reason=each.reason,
         )
-        for each in unfinished_of(requests, ledger)
+        for each in unfinished
     ]
     return SetSource(
         prompt_set=prompt_set,
@@ -152,6 +153,7 @@ def _source(wan: WanResource, ledger: Ledger, prompt_set: str) -> SetSource:
         rejections=pq.read_metadata(folder / REJECTS_FILE).num_rows,
         images_short=standing_of(requests, ledger).images_short,
         missing=missing,
+        next_steps={each.request_id: each.next_step for each in unfinished},
     )
 
 
