@@ -266,6 +266,60 @@ def test_wrong_use_is_one_sentence(folder: Folder, args: list[str], says: str) -
     assert "Traceback" not in done.output
 
 
+@pytest.mark.parametrize("named", [["empty"], []], ids=["named", "every set"])
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("prompt,n\none,9\ntwo,9\n", "every row was rejected, and "),
+        ("prompt,n\n", "it had no rows. Add at least one"),
+    ],
+    ids=["rejected", "no rows"],
+)
+def test_a_set_without_a_usable_row_is_not_sent_back_to_the_run(
+    tmp_path: Any, text: str, why: str, named: list[str]
+) -> None:
+    """The run has said so already: what is wrong is in the file, and that is named."""
+    folder = folder_at(tmp_path, NOWHERE)
+    file = folder.write("empty.csv", text)
+    assert folder.wan("run", "empty").exit_code == ExitCode.USAGE
+    done = folder.wan("release", "create", "emp", *named)
+    assert done.exit_code == ExitCode.USAGE
+    assert f"prompt set empty has no usable row: when {file} was last read, {why}" in done.stdout
+    assert "then `wan run empty`" in done.stdout
+    assert "not built yet" not in done.stdout
+    if "rejected" in why:
+        assert f"{tmp_path}/emulator/sets/empty/rejects.parquet says why" in done.stdout
+
+
+def test_a_set_that_was_never_run_is(tmp_path: Any) -> None:
+    """Beside one without a usable row, too: what the other one needs is still the run."""
+    folder = folder_at(tmp_path, NOWHERE)
+    folder.write("empty.csv", "prompt,n\none,9\n")
+    folder.write("fresh.csv", "prompt\none\n")
+    assert folder.wan("plan", "empty").exit_code == ExitCode.USAGE
+    for named in (["fresh"], []):
+        done = folder.wan("release", "create", "emp", *named)
+        assert done.exit_code == ExitCode.USAGE
+        assert "built yet: `wan run" in done.stdout
+
+
+def test_a_built_set_whose_rows_are_all_rejected_by_now_is_told_so(folder: Folder) -> None:
+    """Its images are there, and no row of the file that they came from."""
+    file = folder.path / "prompts" / "kites.csv"
+    text = file.read_text()
+    file.write_text("prompt,n\none,9\n")
+    unread = folder.wan("release", "create", "toys", "kites")
+    assert folder.wan("plan", "kites").exit_code == ExitCode.USAGE
+    read = folder.wan("release", "create", "toys", "kites")
+    file.write_text(text)
+    assert folder.wan("plan", "kites").exit_code == ExitCode.COMPLETE
+    assert unread.exit_code == ExitCode.INCOMPLETE
+    assert "and none of its rows can be used: `wan plan kites` tells why" in unread.stdout
+    assert "rejects.parquet" not in unread.stdout
+    assert read.exit_code == ExitCode.USAGE
+    assert "emulator/sets/kites/rejects.parquet says why" in read.stdout
+
+
 def test_a_changed_prompt_file_is_told_with_exit_code_3(folder: Folder) -> None:
     """What the run's log would say."""
     file = folder.path / "prompts" / "kites.csv"

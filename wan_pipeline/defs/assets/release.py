@@ -4,7 +4,6 @@ from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 
 import dagster as dg
-import pyarrow.parquet as pq
 from pydantic import Field
 
 from wan_pipeline import __version__
@@ -28,12 +27,13 @@ from wan_pipeline.generation.planning import standing_of, unfinished_of
 from wan_pipeline.ledger.ledger import Ledger
 from wan_pipeline.prompts.plan_table import REQUESTS_FILE
 from wan_pipeline.prompts.sets import find_prompt_sets
-from wan_pipeline.prompts.table import PROMPTS_FILE, REJECTS_FILE
+from wan_pipeline.prompts.table import PROMPTS_FILE, REJECTS_FILE, rows_in
 from wan_pipeline.wan.prices import VERSION as PRICE_TABLE_VERSION
 
 __all__ = ["JOB", "ReleaseConfig", "release"]
 
 JOB = "make_release"
+NAMED = 5  # prompt sets, in an error
 LINEAGE = {
     **ui.same_columns(RELEASE_IMAGES, source="image_metadata", origin=METADATA),
     "split": ("image_metadata", "prompt_id"),
@@ -111,12 +111,16 @@ def _sets(wan: WanResource, named: Sequence[str]) -> list[str]:
 
     Raises:
         ReleaseUsageError: none was built.
+        PromptError: two files have one name, or a table cannot be read.
     """
     if named:
         return sorted(set(named))
     known = find_prompt_sets(wan.layout.prompts_dir)
     built = sorted(name for name in known if wan.layout.metadata(name).exists())
     if not built:
+        hopeless = [_without_rows(wan, name) for name in known]
+        if hopeless and all(hopeless):
+            raise ReleaseUsageError(f"{'; '.join(hopeless[:NAMED])}. Nothing was made")
         raise ReleaseUsageError(
             f"no prompt set of {wan.layout.prompts_dir} was built yet: `wan run` builds them."
             " Nothing was made"
@@ -124,10 +128,30 @@ def _sets(wan: WanResource, named: Sequence[str]) -> list[str]:
     return built
 
 
+def _without_rows(wan: WanResource, prompt_set: str) -> str:
+    """Why no row of a set can be built, and what to do; empty when one can, or nobody looked.
+
+    Its run has said so before: who is sent back there goes round in a circle.
+    """
+    folder = wan.layout.tables(prompt_set)
+    prompts, rejects = folder / PROMPTS_FILE, folder / REJECTS_FILE
+    if not prompts.exists() or rows_in(prompts):
+        return ""
+    why = "it had no rows. Add at least one"
+    if rows_in(rejects):
+        why = f"every row was rejected, and {rejects} says why. Correct them"
+    return (
+        f"prompt set {prompt_set} has no usable row: when {wan.prompt_file(prompt_set)} was last"
+        f" read, {why}, then `wan run {prompt_set}`"
+    )
+
+
 def _source(wan: WanResource, ledger: Ledger, prompt_set: str) -> SetSource:
     layout, prompt_file = wan.layout, wan.prompt_file(prompt_set)
     folder = layout.tables(prompt_set)
     requests = folder / REQUESTS_FILE
+    if hopeless := _without_rows(wan, prompt_set):
+        raise ReleaseUsageError(f"{hopeless}. Nothing was made")
     if not requests.exists() or not layout.metadata(prompt_set).exists():
         raise ReleaseUsageError(
             f"prompt set {prompt_set} was not built yet: `wan run {prompt_set}`. Nothing was made"
@@ -150,7 +174,7 @@ def _source(wan: WanResource, ledger: Ledger, prompt_set: str) -> SetSource:
         metadata=layout.metadata(prompt_set),
         quality=layout.quality(prompt_set),
         truncate=wan.truncate_prompts,
-        rejections=pq.read_metadata(folder / REJECTS_FILE).num_rows,
+        rejections=rows_in(folder / REJECTS_FILE),
         images_short=standing_of(requests, ledger).images_short,
         missing=missing,
         next_steps={each.request_id: each.next_step for each in unfinished},
