@@ -320,6 +320,44 @@ def test_a_built_set_whose_rows_are_all_rejected_by_now_is_told_so(folder: Folde
     assert "emulator/sets/kites/rejects.parquet says why" in read.stdout
 
 
+def test_a_built_set_whose_prompt_file_is_gone_is_not_left_out_silently(folder: Folder) -> None:
+    """Without names every set that was built is meant; both ways out are told, and work."""
+    file = folder.path / "prompts" / "trams.csv"
+    text = file.read_text()
+    file.unlink()
+    refused = folder.wan("release", "create", "whole")
+    named = folder.wan("release", "create", "whole", "kites", "--json")
+    file.write_text(text)
+    whole = told(folder, "release", "create", "whole")
+    shutil.rmtree(folder.path / "emulator/releases/whole")
+    assert refused.exit_code == ExitCode.USAGE, refused.output
+    assert (
+        f"prompt set trams was built, but its file is no longer in {folder.path}/prompts. Put it"
+        " back, or name the sets to release without it: `wan release create NAME kites`. Nothing"
+        " was made" in refused.stdout
+    )
+    made = json.loads(named.stdout)
+    assert [each["name"] for each in made["prompt_sets"]] == ["kites"]
+    assert (made["release"], whole["release"]) == ("whole@v1", "whole@v2")
+    assert [each["name"] for each in whole["prompt_sets"]] == ["kites", "trams"]
+
+
+def test_where_every_prompt_file_is_gone_only_they_help(tmp_path: Any) -> None:
+    """No set is left that could be named; "was not built" would be untrue."""
+    with Workshop(tmp_path) as workshop:
+        workshop.build("kites", KITES)
+        workshop.build("trams", TRAMS)
+    folder = folder_at(tmp_path, NOWHERE)
+    for name in ("kites", "trams"):
+        (folder.path / "prompts" / f"{name}.csv").unlink()
+    done = folder.wan("release", "create", "toys")
+    assert done.exit_code == ExitCode.USAGE, done.output
+    assert (
+        "prompt sets kites, trams were built, but their files are no longer in"
+        f" {folder.path}/prompts. Put them back. Nothing was made" in done.stdout
+    )
+
+
 def test_a_changed_prompt_file_is_told_with_exit_code_3(folder: Folder) -> None:
     """What the run's log would say."""
     file = folder.path / "prompts" / "kites.csv"

@@ -1,7 +1,9 @@
 """The `release` asset."""
 
+import shlex
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
+from pathlib import Path
 
 import dagster as dg
 from pydantic import Field
@@ -110,13 +112,16 @@ def _sets(wan: WanResource, named: Sequence[str]) -> list[str]:
     """The sets that are meant, each once; all that were built when none is named.
 
     Raises:
-        ReleaseUsageError: none was built.
+        ReleaseUsageError: none was built, or the prompt file of one that was is gone.
         PromptError: two files have one name, or a table cannot be read.
     """
     if named:
         return sorted(set(named))
     known = find_prompt_sets(wan.layout.prompts_dir)
-    built = sorted(name for name in known if wan.layout.metadata(name).exists())
+    every = wan.layout.with_metadata
+    built = [name for name in every if name in known]
+    if gone := [name for name in every if name not in known]:
+        raise _gone(gone, left=built, prompts_dir=wan.layout.prompts_dir)
     if not built:
         hopeless = [_without_rows(wan, name) for name in known]
         if hopeless and all(hopeless):
@@ -126,6 +131,21 @@ def _sets(wan: WanResource, named: Sequence[str]) -> list[str]:
             " Nothing was made"
         )
     return built
+
+
+def _gone(sets: Sequence[str], *, left: Sequence[str], prompts_dir: Path) -> ReleaseUsageError:
+    """That sets were built and cannot be released: a release says which file it came from."""
+    one = len(sets) == 1
+    was = "was built, but its file is" if one else "were built, but their files are"
+    them = "it" if one else "them"
+    otherwise = (
+        f", or name the sets to release without {them}: `wan release create NAME"
+        f" {shlex.join(left)}`"
+    )
+    return ReleaseUsageError(
+        f"prompt set{'' if one else 's'} {', '.join(sets)} {was} no longer in {prompts_dir}. Put"
+        f" {them} back{otherwise if left else ''}. Nothing was made"
+    )
 
 
 def _without_rows(wan: WanResource, prompt_set: str) -> str:
