@@ -118,6 +118,13 @@ class DataLayout:
         """The set's metadata table."""
         return self.root / "metadata" / f"{prompt_set}.parquet"
 
+    @property
+    def with_metadata(self) -> list[str]:
+        """Prompt sets that have a metadata table, sorted, whether or not their file is there."""
+        tables = (self.root / "metadata").glob("*.parquet")
+        names = (table.name for table in tables if not table.name.startswith("."))
+        return sorted(name.removesuffix(".parquet") for name in names)
+
     def quality(self, prompt_set: str) -> Path:
         """The set's quality table."""
         return self._quality(prompt_set, ".parquet")

@@ -158,7 +158,7 @@ def write_release(root: Path, tables: Iterable[pa.Table], images: dict[str, int]
                 rejections=0,
                 images_short=0,
                 missing=(),
-                quality_checked=True,
+                quality_checked=count,
             ),
         ),
         counts=Counts(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
@@ -165,6 +166,8 @@ def show_release(console: Console, release: Release) -> None:
         table.add_row(name, printable(value))
     console.print(table)
     console.print(_sets_table(manifest))
+    if manifest.unchecked:
+        warn(console, _unchecked(manifest))
     shared = manifest.counts.files_in_several_splits
     if shared:
         warn(
@@ -205,7 +208,7 @@ def _facts(release: Release) -> list[tuple[str, str]]:
                 for side, share in manifest.split.items()
             ),
         ),
-        ("flagged", f"{_count(counts.flagged, 'image')} by the quality checks"),
+        ("flagged", _flagged(manifest)),
         (
             "cost",
             f"{usd(manifest.cost.total_usd)} for {_count(manifest.cost.purchases, 'purchase')}",
@@ -219,6 +222,26 @@ def _facts(release: Release) -> list[tuple[str, str]]:
         ("manifest", manifest.hashes.manifest),
         ("folder", str(release.folder)),
     ]
+
+
+def _flagged(manifest: Manifest) -> str:
+    """What the quality checks found, and of how many images where they have not seen all."""
+    counts, unchecked = manifest.counts, sum(manifest.unchecked.values())
+    if unchecked and unchecked == counts.images:
+        return "not known: no image was checked"
+    of_those = f", of the {counts.images - unchecked:,} that were checked" if unchecked else ""
+    return f"{_count(counts.flagged, 'image')} by the quality checks{of_those}"
+
+
+def _unchecked(manifest: Manifest) -> str:
+    """How many images no quality check has seen, and how to have them checked."""
+    unchecked = manifest.unchecked
+    return (
+        f"{sum(unchecked.values()):,} of {_count(manifest.counts.images, 'image')} were released"
+        f" without a quality check ({', '.join(unchecked)}): `wan run {shlex.join(unchecked)}`"
+        " checks them, free when nothing is missing; then `wan release create` makes a version"
+        " that knows their flags"
+    )
 
 
 def _count(number: int, word: str) -> str:

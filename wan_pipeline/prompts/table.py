@@ -40,6 +40,7 @@ __all__ = [
     "PromptTableSummary",
     "build_prompt_table",
     "matrix_of",
+    "rows_in",
 ]
 
 PROMPTS_FILE = "prompts.parquet"
@@ -136,20 +137,39 @@ def build_prompt_table(
     return summary
 
 
+def rows_in(table: Path) -> int:
+    """How many rows one of the two tables has; no row is read.
+
+    Raises:
+        UnreadablePromptFileError: the table is missing or damaged.
+    """
+    return _metadata(table).num_rows
+
+
 def matrix_of(prompts_parquet: Path) -> MatrixCount | None:
     """What the rows of a prompt table were made of, or None when it was no prompt matrix.
 
     Raises:
         UnreadablePromptFileError: the table is missing or damaged.
     """
+    note = (_metadata(prompts_parquet).metadata or {}).get(_MATRIX_NOTE.encode())
     try:
-        notes = pq.read_metadata(prompts_parquet).metadata or {}
-        note = notes.get(_MATRIX_NOTE.encode())
         return None if note is None else MatrixCount.from_json(note)
-    except (pa.ArrowException, OSError, ValueError) as error:
-        raise UnreadablePromptFileError(
-            prompts_parquet, "cannot be read as a table", "Plan the prompt set again"
-        ) from error
+    except ValueError as error:
+        raise _unreadable(prompts_parquet) from error
+
+
+def _metadata(table: Path) -> Any:
+    try:
+        return pq.read_metadata(table)
+    except (pa.ArrowException, OSError) as error:
+        raise _unreadable(table) from error
+
+
+def _unreadable(table: Path) -> UnreadablePromptFileError:
+    return UnreadablePromptFileError(
+        table, "cannot be read as a table", "Plan the prompt set again"
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

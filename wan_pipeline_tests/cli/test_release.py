@@ -65,6 +65,27 @@ def test_create_names_the_version_and_what_is_in_it(folder: Folder) -> None:
     assert "whose split is 0.9/0.05/0.05, the same as 90/5/5, so no new version" in words
 
 
+def test_a_release_says_what_no_quality_check_has_seen(folder: Folder) -> None:
+    """And how to have it checked; a set that was checked is told apart from one that was not."""
+    done = folder.wan("release", "show", "toys", COLUMNS="300").stdout
+    assert "not known: no image was checked" in done
+    assert (
+        "8 of 8 images were released without a quality check (kites, trams): `wan run kites trams`"
+        " checks them, free when nothing is missing; then `wan release create` makes a version"
+        " that knows their flags" in done
+    )
+    with Workshop(folder.path) as workshop:
+        workshop.judge("trams")
+        done = folder.wan("release", "create", "seen", COLUMNS="300")
+        workshop.layout.quality("trams").unlink()
+    assert done.exit_code == 0, done.output
+    assert "2 images by the quality checks, of the 2 that were checked" in done.stdout
+    assert "6 of 8 images were released without a quality check (kites): `wan run kites`" in (
+        done.stdout
+    )
+    shutil.rmtree(folder.path / "emulator/releases/seen")
+
+
 def test_other_ratios_are_another_version(folder: Folder) -> None:
     """Also where no prompt is on another side for it; manifest and screen tell the new ones."""
     first = told(folder, "release", "create", "sides", "--split", "80/10/10")
@@ -215,7 +236,7 @@ def test_an_incomplete_set_needs_a_word(failing: Folder) -> None:
     done = failing.wan("release", "create", "rest", "trams")
     assert done.exit_code == ExitCode.INCOMPLETE
     assert "2 requests are not complete: trams, prompt kite: failed" in done.stdout
-    assert "--incomplete" in done.stdout
+    assert "`wan run --retry failed` buys the request again. Or `--incomplete`" in done.stdout
     done = failing.wan("release", "create", "rest", "--incomplete")
     assert done.exit_code == 0
     assert "missing: trams, prompt tram" in done.stdout
@@ -243,6 +264,98 @@ def test_wrong_use_is_one_sentence(folder: Folder, args: list[str], says: str) -
     assert done.exit_code == ExitCode.USAGE, done.output
     assert says in done.stdout
     assert "Traceback" not in done.output
+
+
+@pytest.mark.parametrize("named", [["empty"], []], ids=["named", "every set"])
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("prompt,n\none,9\ntwo,9\n", "every row was rejected, and "),
+        ("prompt,n\n", "it had no rows. Add at least one"),
+    ],
+    ids=["rejected", "no rows"],
+)
+def test_a_set_without_a_usable_row_is_not_sent_back_to_the_run(
+    tmp_path: Any, text: str, why: str, named: list[str]
+) -> None:
+    """The run has said so already: what is wrong is in the file, and that is named."""
+    folder = folder_at(tmp_path, NOWHERE)
+    file = folder.write("empty.csv", text)
+    assert folder.wan("run", "empty").exit_code == ExitCode.USAGE
+    done = folder.wan("release", "create", "emp", *named)
+    assert done.exit_code == ExitCode.USAGE
+    assert f"prompt set empty has no usable row: when {file} was last read, {why}" in done.stdout
+    assert "then `wan run empty`" in done.stdout
+    assert "not built yet" not in done.stdout
+    if "rejected" in why:
+        assert f"{tmp_path}/emulator/sets/empty/rejects.parquet says why" in done.stdout
+
+
+def test_a_set_that_was_never_run_is(tmp_path: Any) -> None:
+    """Beside one without a usable row, too: what the other one needs is still the run."""
+    folder = folder_at(tmp_path, NOWHERE)
+    folder.write("empty.csv", "prompt,n\none,9\n")
+    folder.write("fresh.csv", "prompt\none\n")
+    assert folder.wan("plan", "empty").exit_code == ExitCode.USAGE
+    for named in (["fresh"], []):
+        done = folder.wan("release", "create", "emp", *named)
+        assert done.exit_code == ExitCode.USAGE
+        assert "built yet: `wan run" in done.stdout
+
+
+def test_a_built_set_whose_rows_are_all_rejected_by_now_is_told_so(folder: Folder) -> None:
+    """Its images are there, and no row of the file that they came from."""
+    file = folder.path / "prompts" / "kites.csv"
+    text = file.read_text()
+    file.write_text("prompt,n\none,9\n")
+    unread = folder.wan("release", "create", "toys", "kites")
+    assert folder.wan("plan", "kites").exit_code == ExitCode.USAGE
+    read = folder.wan("release", "create", "toys", "kites")
+    file.write_text(text)
+    assert folder.wan("plan", "kites").exit_code == ExitCode.COMPLETE
+    assert unread.exit_code == ExitCode.INCOMPLETE
+    assert "and none of its rows can be used: `wan plan kites` tells why" in unread.stdout
+    assert "rejects.parquet" not in unread.stdout
+    assert read.exit_code == ExitCode.USAGE
+    assert "emulator/sets/kites/rejects.parquet says why" in read.stdout
+
+
+def test_a_built_set_whose_prompt_file_is_gone_is_not_left_out_silently(folder: Folder) -> None:
+    """Without names every set that was built is meant; both ways out are told, and work."""
+    file = folder.path / "prompts" / "trams.csv"
+    text = file.read_text()
+    file.unlink()
+    refused = folder.wan("release", "create", "whole")
+    named = folder.wan("release", "create", "whole", "kites", "--json")
+    file.write_text(text)
+    whole = told(folder, "release", "create", "whole")
+    shutil.rmtree(folder.path / "emulator/releases/whole")
+    assert refused.exit_code == ExitCode.USAGE, refused.output
+    assert (
+        f"prompt set trams was built, but its file is no longer in {folder.path}/prompts. Put it"
+        " back, or name the sets to release without it: `wan release create NAME kites`. Nothing"
+        " was made" in refused.stdout
+    )
+    made = json.loads(named.stdout)
+    assert [each["name"] for each in made["prompt_sets"]] == ["kites"]
+    assert (made["release"], whole["release"]) == ("whole@v1", "whole@v2")
+    assert [each["name"] for each in whole["prompt_sets"]] == ["kites", "trams"]
+
+
+def test_where_every_prompt_file_is_gone_only_they_help(tmp_path: Any) -> None:
+    """No set is left that could be named; "was not built" would be untrue."""
+    with Workshop(tmp_path) as workshop:
+        workshop.build("kites", KITES)
+        workshop.build("trams", TRAMS)
+    folder = folder_at(tmp_path, NOWHERE)
+    for name in ("kites", "trams"):
+        (folder.path / "prompts" / f"{name}.csv").unlink()
+    done = folder.wan("release", "create", "toys")
+    assert done.exit_code == ExitCode.USAGE, done.output
+    assert (
+        "prompt sets kites, trams were built, but their files are no longer in"
+        f" {folder.path}/prompts. Put them back. Nothing was made" in done.stdout
+    )
 
 
 def test_a_changed_prompt_file_is_told_with_exit_code_3(folder: Folder) -> None:

@@ -64,6 +64,7 @@ def test_the_asset_makes_a_release_and_tells_about_it(built: Built, made: Made) 
     release = open_release(built.site.layout.releases, "toys")
     assert told["release"] == "toys@v1" == release.reference
     assert (told["new"], told["dagster/row_count"], told["image_files"]) == (1, 9, 7)
+    assert told["images_not_checked"] == 0
     assert told["cost_usd"] == pytest.approx(float(built.bill["usd"]))
     assert str(release.manifest.cost.total_usd) == str(built.bill["usd"]).rstrip("0")
     assert told["manifest_hash"] == release.manifest.hashes.manifest

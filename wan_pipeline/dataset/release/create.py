@@ -21,7 +21,6 @@ from wan_pipeline.dataset.release.errors import (
     DamagedReleaseError,
     ReleaseAccessError,
     ReleaseError,
-    ReleaseUsageError,
 )
 from wan_pipeline.dataset.release.facts import Hashes, Price, PromptSetFacts, TableFile
 from wan_pipeline.dataset.release.manifest import (
@@ -31,7 +30,7 @@ from wan_pipeline.dataset.release.manifest import (
     write_manifest,
 )
 from wan_pipeline.dataset.release.reader import open_release
-from wan_pipeline.dataset.release.ready import check_complete, check_images
+from wan_pipeline.dataset.release.ready import check_complete, check_images, no_image
 from wan_pipeline.dataset.release.reference import checked_name, versions_of
 from wan_pipeline.dataset.release.sources import read_planned
 from wan_pipeline.dataset.release.split import SplitRatios
@@ -158,9 +157,7 @@ def _create(
         }
         images = write_images(folder, sets, order.ratios, ledger=ledger, pixels=pixels)
         if not images.files:
-            raise ReleaseUsageError(
-                f"there is no image in {', '.join(sets)}: `wan run` builds them. Nothing was made"
-            )
+            raise no_image(order.sources)
         attempts = {key: value for _, each in sets.values() for key, value in each.attempts.items()}
         bought = write_ledger_rows(folder, ledger, attempts)
         check_images(releases_dir.parent, images.files)
@@ -247,10 +244,16 @@ def _told(manifest: Manifest) -> object:
     """What makes a version worth making: not when, by which code or beside which ledger.
 
     The ratios are, even where no prompt changes sides: the manifest tells them, and a prompt that
-    comes later would be on another side.
+    comes later would be on another side. So is a quality check that found nothing: without it the
+    same table means that nobody looked.
     """
     sets = [
-        (each.name, each.rows_version, [(lost.request_id, lost.state) for lost in each.missing])
+        (
+            each.name,
+            each.rows_version,
+            each.quality_checked,
+            [(lost.request_id, lost.state) for lost in each.missing],
+        )
         for each in manifest.prompt_sets
     ]
     ratios = SplitRatios(**manifest.split).proportion

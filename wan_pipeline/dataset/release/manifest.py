@@ -120,6 +120,12 @@ class Manifest(Part):
         """Whether no request of its prompt sets is missing."""
         return not any(each.missing for each in self.prompt_sets)
 
+    @property
+    def unchecked(self) -> dict[str, int]:
+        """Images that no quality check had seen, by prompt set; sets without any are left out."""
+        found = {each.name: each.images - each.quality_checked for each in self.prompt_sets}
+        return {name: images for name, images in found.items() if images}
+
     def table(self, file: str) -> TableFile:
         """The entry of one table."""
         return next(each for each in self.tables if each.file == file)

@@ -24,11 +24,12 @@ from wan_pipeline.dataset.release.cells import different_cells, row_digests, sho
 from wan_pipeline.dataset.release.errors import StaleTableError
 from wan_pipeline.ledger.shown import shown_of
 from wan_pipeline.prompts.digests import Digests
+from wan_pipeline.prompts.errors import NoUsableRowsError
 from wan_pipeline.prompts.plan_table import iter_prompts, iter_requests
 from wan_pipeline.prompts.table import build_prompt_table
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from wan_pipeline.dataset.quality.measuring import Measured
     from wan_pipeline.dataset.release.facts import MissingRequest
@@ -60,6 +61,8 @@ class SetSource:
         rejections: rules broken by rows of the file.
         images_short: images that complete requests did not bring.
         missing: requests that are not complete.
+        next_steps: what brings each of these further, by request id; true today, so no part of a
+            manifest.
     """
 
     prompt_set: str
@@ -72,6 +75,7 @@ class SetSource:
     rejections: int
     images_short: int
     missing: Sequence[MissingRequest]
+    next_steps: Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,12 +116,19 @@ def read_planned(source: SetSource, ledger: LedgerReader, *, scratch: Path) -> P
     with source.prompt_file.open("rb") as file:
         file_sha256 = hashlib.file_digest(file, "sha256").hexdigest()
     with tempfile.TemporaryDirectory(dir=scratch) as folder:
-        fresh = build_prompt_table(
-            source.prompt_file,
-            out_dir=Path(folder),
-            set_name=source.prompt_set,
-            truncate=source.truncate,
-        )
+        try:
+            fresh = build_prompt_table(
+                source.prompt_file,
+                out_dir=Path(folder),
+                set_name=source.prompt_set,
+                truncate=source.truncate,
+            )
+        except NoUsableRowsError as error:  # its words name a table that goes with the folder
+            raise StaleTableError(
+                f"{source.prompt_file} (or WAN_TRUNCATE_PROMPTS) was changed after it was planned,"
+                f" and none of its rows can be used: `wan plan {source.prompt_set}` tells why, and"
+                " buys nothing. Nothing was made"
+            ) from error
     _check_planned(source, fresh.data_version)
     attempts, rows, ids, files = dict[str, int](), set[bytes](), set[str](), dict[str, str]()
     for planned in _expected(source, ledger):

@@ -1,10 +1,11 @@
 """The `release` asset."""
 
+import shlex
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
+from pathlib import Path
 
 import dagster as dg
-import pyarrow.parquet as pq
 from pydantic import Field
 
 from wan_pipeline import __version__
@@ -28,12 +29,13 @@ from wan_pipeline.generation.planning import standing_of, unfinished_of
 from wan_pipeline.ledger.ledger import Ledger
 from wan_pipeline.prompts.plan_table import REQUESTS_FILE
 from wan_pipeline.prompts.sets import find_prompt_sets
-from wan_pipeline.prompts.table import PROMPTS_FILE, REJECTS_FILE
+from wan_pipeline.prompts.table import PROMPTS_FILE, REJECTS_FILE, rows_in
 from wan_pipeline.wan.prices import VERSION as PRICE_TABLE_VERSION
 
 __all__ = ["JOB", "ReleaseConfig", "release"]
 
 JOB = "make_release"
+NAMED = 5  # prompt sets, in an error
 LINEAGE = {
     **ui.same_columns(RELEASE_IMAGES, source="image_metadata", origin=METADATA),
     "split": ("image_metadata", "prompt_id"),
@@ -110,13 +112,20 @@ def _sets(wan: WanResource, named: Sequence[str]) -> list[str]:
     """The sets that are meant, each once; all that were built when none is named.
 
     Raises:
-        ReleaseUsageError: none was built.
+        ReleaseUsageError: none was built, or the prompt file of one that was is gone.
+        PromptError: two files have one name, or a table cannot be read.
     """
     if named:
         return sorted(set(named))
     known = find_prompt_sets(wan.layout.prompts_dir)
-    built = sorted(name for name in known if wan.layout.metadata(name).exists())
+    every = wan.layout.with_metadata
+    built = [name for name in every if name in known]
+    if gone := [name for name in every if name not in known]:
+        raise _gone(gone, left=built, prompts_dir=wan.layout.prompts_dir)
     if not built:
+        hopeless = [_without_rows(wan, name) for name in known]
+        if hopeless and all(hopeless):
+            raise ReleaseUsageError(f"{'; '.join(hopeless[:NAMED])}. Nothing was made")
         raise ReleaseUsageError(
             f"no prompt set of {wan.layout.prompts_dir} was built yet: `wan run` builds them."
             " Nothing was made"
@@ -124,14 +133,50 @@ def _sets(wan: WanResource, named: Sequence[str]) -> list[str]:
     return built
 
 
+def _gone(sets: Sequence[str], *, left: Sequence[str], prompts_dir: Path) -> ReleaseUsageError:
+    """That sets were built and cannot be released: a release says which file it came from."""
+    one = len(sets) == 1
+    was = "was built, but its file is" if one else "were built, but their files are"
+    them = "it" if one else "them"
+    otherwise = (
+        f", or name the sets to release without {them}: `wan release create NAME"
+        f" {shlex.join(left)}`"
+    )
+    return ReleaseUsageError(
+        f"prompt set{'' if one else 's'} {', '.join(sets)} {was} no longer in {prompts_dir}. Put"
+        f" {them} back{otherwise if left else ''}. Nothing was made"
+    )
+
+
+def _without_rows(wan: WanResource, prompt_set: str) -> str:
+    """Why no row of a set can be built, and what to do; empty when one can, or nobody looked.
+
+    Its run has said so before: who is sent back there goes round in a circle.
+    """
+    folder = wan.layout.tables(prompt_set)
+    prompts, rejects = folder / PROMPTS_FILE, folder / REJECTS_FILE
+    if not prompts.exists() or rows_in(prompts):
+        return ""
+    why = "it had no rows. Add at least one"
+    if rows_in(rejects):
+        why = f"every row was rejected, and {rejects} says why. Correct them"
+    return (
+        f"prompt set {prompt_set} has no usable row: when {wan.prompt_file(prompt_set)} was last"
+        f" read, {why}, then `wan run {prompt_set}`"
+    )
+
+
 def _source(wan: WanResource, ledger: Ledger, prompt_set: str) -> SetSource:
     layout, prompt_file = wan.layout, wan.prompt_file(prompt_set)
     folder = layout.tables(prompt_set)
     requests = folder / REQUESTS_FILE
+    if hopeless := _without_rows(wan, prompt_set):
+        raise ReleaseUsageError(f"{hopeless}. Nothing was made")
     if not requests.exists() or not layout.metadata(prompt_set).exists():
         raise ReleaseUsageError(
             f"prompt set {prompt_set} was not built yet: `wan run {prompt_set}`. Nothing was made"
         )
+    unfinished = unfinished_of(requests, ledger)
     missing = [
         MissingRequest(
             request_id=each.request_id,
@@ -139,7 +184,7 @@ def _source(wan: WanResource, ledger: Ledger, prompt_set: str) -> SetSource:
             state=each.state,
             reason=each.reason,
         )
-        for each in unfinished_of(requests, ledger)
+        for each in unfinished
     ]
     return SetSource(
         prompt_set=prompt_set,
@@ -149,9 +194,10 @@ def _source(wan: WanResource, ledger: Ledger, prompt_set: str) -> SetSource:
         metadata=layout.metadata(prompt_set),
         quality=layout.quality(prompt_set),
         truncate=wan.truncate_prompts,
-        rejections=pq.read_metadata(folder / REJECTS_FILE).num_rows,
+        rejections=rows_in(folder / REJECTS_FILE),
         images_short=standing_of(requests, ledger).images_short,
         missing=missing,
+        next_steps={each.request_id: each.next_step for each in unfinished},
     )
 
 
@@ -196,6 +242,7 @@ def _metadata(made: CreatedRelease) -> dict[str, dg.MetadataValue | int | str]:
         "image_bytes": manifest.counts.file_bytes,
         **{f"images_{side}": counts.images for side, counts in manifest.counts.by_split.items()},
         "images_flagged": manifest.counts.flagged,
+        "images_not_checked": sum(manifest.unchecked.values()),
         "files_in_several_splits": manifest.counts.files_in_several_splits,
         "cost_usd": ui.money(manifest.cost.total_usd),
         "content_hash": manifest.hashes.content,

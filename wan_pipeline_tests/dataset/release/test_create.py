@@ -13,6 +13,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
+import sqlalchemy as sa
 
 from wan_pipeline.dataset.quality.flags import Thresholds
 from wan_pipeline.dataset.release import create as create_module
@@ -21,9 +22,11 @@ from wan_pipeline.dataset.release.reader import Release, open_release
 from wan_pipeline.dataset.release.reference import versions_of
 from wan_pipeline.dataset.release.split import SplitRatios
 from wan_pipeline.dataset.release.tables import RELEASE_IMAGES
+from wan_pipeline.ledger import schema
 from wan_pipeline.temp_files import TEMP_PREFIX
 from wan_pipeline_tests.dataset.release.conftest import KITES, Released
 from wan_pipeline_tests.dataset.release.workshop import Workshop, tiny_png
+from wan_pipeline_tests.release_fixture import picture
 
 KILLED_EVERYWHERE = """
 import os, signal, sys
@@ -148,6 +151,20 @@ def test_quality_flags_come_from_the_quality_table(workshop: Workshop) -> None:
     assert told == {("kites", ()), ("trams", ("near_duplicate", "blank", "wrong_size"))}
     assert [each.quality_checked for each in manifest.prompt_sets] == [0, 2]
     assert manifest.counts.flagged == 2
+
+
+def test_a_check_that_finds_nothing_is_a_change(tmp_path: Path) -> None:
+    """The tables are the same; before nobody had looked, and now the manifest knows it."""
+    with Workshop(tmp_path) as workshop:
+        workshop.build("kites", "prompt\nA red kite\n", paint=lambda *_: picture(1, "png"))
+        workshop.change(sa.update(schema.images).values(width=1280, height=1280))
+        workshop.publish("kites")
+        assert workshop.release("toys", "kites").manifest.unchecked == {"kites": 1}
+        workshop.judge("kites")
+        second = workshop.release("toys", "kites")
+        assert (second.new, second.manifest.unchecked) == (True, {})
+        assert second.manifest.counts.flagged == 0
+        assert not workshop.release("toys", "kites").new
 
 
 def test_what_was_never_bought_is_left_out(tmp_path: Path) -> None:

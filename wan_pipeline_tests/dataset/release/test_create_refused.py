@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from typing import TYPE_CHECKING
 
@@ -37,6 +38,61 @@ def test_an_incomplete_set_is_released_only_knowingly(workshop: Workshop) -> Non
     manifest = workshop.release("toys", sources=sources, incomplete=True).manifest
     assert manifest.prompt_sets[0].missing == (MISSING,)
     assert not manifest.complete
+
+
+def lacking(state: str, *, of: int = 1) -> list[MissingRequest]:
+    """Requests in one state."""
+    return [
+        MissingRequest(
+            request_id=hashlib.sha256(f"{state} {at}".encode()).hexdigest(),
+            prompt_id=f"{state}-{at}",
+            state=state,
+            reason="so it is",
+        )
+        for at in range(of)
+    ]
+
+
+def test_each_missing_request_is_told_its_own_next_step(workshop: Workshop) -> None:
+    """Grouped, the most frequent first, over all sets; `wan run` alone helps none of these."""
+    failed, rejected, unknown = lacking("failed", of=6), lacking("refused"), lacking("unknown")
+    again, change = "`wan run --retry failed` buys the request again", "change the row's prompt"
+    steps = {**{each.request_id: again for each in failed}, rejected[0].request_id: change}
+    sources = [
+        workshop.source("kites", missing=[*rejected, *failed[:2]], next_steps=steps),
+        workshop.source("trams", missing=[*unknown, *failed[2:]], next_steps=steps),
+    ]
+    with pytest.raises(IncompleteSetError) as refused:
+        workshop.release("toys", sources=sources)
+    assert (
+        f"; and 3 more. What to do: for 6, {again}; for 1, {change}; for 1, `wan reconcile`, then"
+        " decide with `wan ledger adopt`, `release` or `write-off`. Or `--incomplete` releases"
+        in str(refused.value)
+    )
+    assert "goes on with them" not in str(refused.value)
+
+
+def test_of_a_single_way_no_count_is_told(workshop: Workshop) -> None:
+    """It is for all of them."""
+    (one,) = lacking("planned")
+    step = {one.request_id: "`wan run` buys it"}
+    with pytest.raises(IncompleteSetError) as refused:
+        workshop.release("toys", sources=[workshop.source("kites", missing=[one], next_steps=step)])
+    assert str(refused.value) == (
+        "1 request is not complete: kites, prompt planned-0: planned (so it is). What to do:"
+        " `wan run` buys it. Or `--incomplete` releases without them, and the manifest names each."
+        " Nothing was made"
+    )
+
+
+def test_of_many_ways_only_some_are_told(workshop: Workshop) -> None:
+    """Each image that still may arrive has a deadline of its own."""
+    some = lacking("succeeded", of=8)
+    steps = {each.request_id: f"try until {at}" for at, each in enumerate(some)}
+    with pytest.raises(
+        IncompleteSetError, match=r"for 1, try until 4; for 3 more, see .wan trace PROMPT."
+    ):
+        workshop.release("toys", sources=[workshop.source("kites", missing=some, next_steps=steps)])
 
 
 def test_a_changed_prompt_file_is_refused(workshop: Workshop) -> None:
@@ -121,3 +177,24 @@ def test_a_set_without_images_is_refused(tmp_path: Path) -> None:
             workshop.release("toys")
         with pytest.raises((PromptError, OSError)):
             workshop.release("toys", "nothing")
+
+
+def test_sets_that_were_built_without_an_image_are_told_why(tmp_path: Path) -> None:
+    """`wan run` did its work already: what is left to do depends on what became of it."""
+    with Workshop(tmp_path) as workshop:
+        workshop.build("kites", KITES, leave=lambda _: True)
+        rejected = lacking("refused", of=2)
+        steps = {each.request_id: "change the row's prompt" for each in rejected}
+        source = workshop.source("kites", missing=rejected, next_steps=steps)
+        with pytest.raises(ReleaseUsageError) as refused:
+            workshop.release("toys", sources=[source], incomplete=True)
+        assert str(refused.value) == (
+            "there is no image of kites to release: 2 requests are not complete. What to do: change"
+            " the row's prompt. Nothing was made"
+        )
+        with pytest.raises(ReleaseUsageError) as refused:
+            workshop.release("toys", "kites", incomplete=True)
+        assert str(refused.value) == (
+            "there is no image of kites to release: their tasks ended and brought none. Change the"
+            " rows, so that they are bought as new ones, or name other sets. Nothing was made"
+        )

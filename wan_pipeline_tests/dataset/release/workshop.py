@@ -198,7 +198,13 @@ class Workshop:
         """The ledger; to be closed."""
         return Ledger(self.layout.ledger, PROFILE)
 
-    def source(self, prompt_set: str, *, missing: Sequence[MissingRequest] = ()) -> SetSource:
+    def source(
+        self,
+        prompt_set: str,
+        *,
+        missing: Sequence[MissingRequest] = (),
+        next_steps: Mapping[str, str] | None = None,
+    ) -> SetSource:
         """The set as a release takes it."""
         tables = self.layout.tables(prompt_set)
         return SetSource(
@@ -212,6 +218,7 @@ class Workshop:
             rejections=0,
             images_short=0,
             missing=missing,
+            next_steps=next_steps or {},
         )
 
     def order(self, name: str, *prompt_sets: str, **changes: Any) -> ReleaseOrder:
