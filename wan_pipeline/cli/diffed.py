@@ -21,6 +21,7 @@ __all__ = ["diff_as_json", "show_diff"]
 
 ID_DIGITS = 12
 VALUE_LENGTH = 60
+BEFORE_DIFFERENCE = 30  # characters shown that two values share, such as the key in a JSON text
 
 
 def diff_as_json(found: ReleaseDiff) -> dict[str, Any]:
@@ -141,11 +142,34 @@ def _columns_table(found: ReleaseDiff) -> Table:
         table.add_column(heading, overflow="fold")
     for each in found.columns:
         prompt_set, prompt_id, _, before, after = each.examples[0]
-        told = (each.column, f"{each.rows:,}", f"{prompt_set}, {prompt_id}", before, after)
-        table.add_row(*(printable(_short(value)) for value in told))
+        told = (_short(f"{prompt_set}, {prompt_id}"), *_apart(before, after))
+        table.add_row(*map(printable, (each.column, f"{each.rows:,}", *told)))
     return table
 
 
-def _short(value: Any) -> str:
-    text = "(empty)" if value in (None, "", []) else str(value)
-    return text if len(text) <= VALUE_LENGTH else f"{text[:VALUE_LENGTH]}…"
+def _apart(before: Any, after: Any) -> tuple[str, str]:
+    """Two different values as two different texts, each cut to where they begin to differ."""
+    first, second = _text(before), _text(after)
+    if printable(first) == printable(second):
+        first, second = ascii(before), ascii(after)
+    start = 0
+    if max(len(first), len(second)) > VALUE_LENGTH:
+        start = max(0, _alike(first, second) - BEFORE_DIFFERENCE)
+    return _short(first, start), _short(second, start)
+
+
+def _alike(first: str, second: str) -> int:
+    """How many characters two different texts begin with alike."""
+    pairs = enumerate(zip(first, second, strict=False))
+    shorter = min(len(first), len(second))
+    return next((place for place, (one, other) in pairs if one != other), shorter)
+
+
+def _text(value: Any) -> str:
+    return "(empty)" if value in (None, "", []) else str(value)
+
+
+def _short(text: str, start: int = 0) -> str:
+    """A part of a text; an ellipsis stands for what is left out."""
+    part = text[start : start + VALUE_LENGTH]
+    return f"{'…' if start else ''}{part}{'…' if start + VALUE_LENGTH < len(text) else ''}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Annotated
 
 import typer
@@ -29,6 +30,8 @@ Name = Annotated[
     ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="JSON on stdout, for scripts.")]
+
+HASH = re.compile(r"[0-9a-fA-F]{64}")
 
 
 @release.command()
@@ -184,12 +187,18 @@ def verify(
             verified_as_json,
             worst_of,
         )
+        from wan_pipeline.dataset.release.cells import shortened  # noqa: PLC0415
         from wan_pipeline.dataset.release.errors import ReleaseUsageError  # noqa: PLC0415
         from wan_pipeline.dataset.release.reference import every_version  # noqa: PLC0415
         from wan_pipeline.dataset.release.verify import verify_release  # noqa: PLC0415
 
         folder = Settings().layout.releases
         wanted = list(dict.fromkeys(names or every_version(folder)))
+        if expect is not None and not HASH.fullmatch(expect):
+            raise ReleaseUsageError(
+                f"--expect is the hash of a manifest, 64 hex digits, and {shortened(expect)} is"
+                " none: `wan release show NAME` tells it. Nothing was verified"
+            )
         if expect is not None and len(wanted) != 1:
             raise ReleaseUsageError("--expect is one release's hash: name that release")
         reports = [verify_release(folder, each, expected=expect) for each in wanted]
@@ -205,9 +214,9 @@ def verify(
             )
         for each in report.differences:
             say(console, f"{report.reference}: {each.path}: {each.says}")
-    if kinds := {each.kind for report in reports for each in report.differences}:
-        say(console, advice_on(kinds))
-        raise typer.Exit(worst_of(kinds))
+    if differences := [each for report in reports for each in report.differences]:
+        say(console, advice_on(differences))
+        raise typer.Exit(worst_of({each.kind for each in differences}))
 
 
 @release.command()

@@ -15,17 +15,18 @@ from wan_pipeline.dataset.release.errors import DamagedReleaseError, ReleaseAcce
 from wan_pipeline.dataset.release.reader import open_release
 from wan_pipeline.dataset.release.reference import every_version
 from wan_pipeline.dataset.release.regular import NO_ACCESS
+from wan_pipeline.dataset.release.remedy import Remedy
 from wan_pipeline.told import counted
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Iterable
     from pathlib import Path
 
     from rich.console import Console
 
     from wan_pipeline.dataset.release.manifest import Manifest
     from wan_pipeline.dataset.release.reader import Release
-    from wan_pipeline.dataset.release.verify import VerifyReport
+    from wan_pipeline.dataset.release.verify import Difference, VerifyReport
 
 __all__ = [
     "advice_on",
@@ -41,6 +42,24 @@ __all__ = [
 HASH_DIGITS = 12
 SHOWN_MISSING = 20
 MEGABYTE = 10**6
+ADVICE = {
+    Remedy.MOVE_BACK: (
+        "Move a folder that holds the manifest of another version back to where that version was;"
+        " if it is still there, this is a copy: move it out of the releases."
+    ),
+    Remedy.LOOK_UP: (
+        "Look up of which release the expected hash is (`wan release list --json` tells each), and"
+        " name that one; if it was noted of this one, the release was rewritten: restore all of it"
+        " from a backup."
+    ),
+    Remedy.PUT_THERE: "Put the file itself where a link leads out of the data.",
+    Remedy.MOVE_AWAY: "Move away what the manifest does not list.",
+    Remedy.UPGRADE: "Install a newer wan_pipeline for what it wrote.",
+    Remedy.LET_READ: (
+        "Let this user read what it may not read, and enter the folders above it (`ls -ld` tells"
+        " who may), then verify again."
+    ),
+}
 
 
 def listed(releases_dir: Path) -> list[dict[str, Any]]:
@@ -136,24 +155,21 @@ def worst_of(kinds: Collection[str]) -> ExitCode:
     return ExitCode.USAGE if set(kinds) == {NO_ACCESS} else ExitCode.INCOMPLETE
 
 
-def advice_on(kinds: Collection[str]) -> str:
-    """What to do about kinds of differences, once for all of them."""
-    told: list[str] = []
-    if set(kinds) - {"extra", "newer", NO_ACCESS}:
-        told.append(
+def advice_on(differences: Iterable[Difference]) -> str:
+    """What to do about differences, once for all that the same helps against."""
+    found = {each.remedy for each in differences}
+    told = [_restore(found)] if found & {Remedy.RESTORE, Remedy.FETCH} else []
+    return " ".join([*told, *(says for remedy, says in ADVICE.items() if remedy in found)])
+
+
+def _restore(found: Collection[Remedy]) -> str:
+    """Where what is damaged can be had: the provider has no tables, and a new version no images."""
+    if Remedy.FETCH in found:
+        return (
             "Restore what is damaged from a backup; `wan reconcile --deep` fetches images again"
             " that the provider still has."
         )
-    if "extra" in kinds:
-        told.append("Move away what the manifest does not list.")
-    if "newer" in kinds:
-        told.append("Install a newer wan_pipeline for what it wrote.")
-    if NO_ACCESS in kinds:
-        told.append(
-            "Let this user read what it may not read, and enter the folders above it (`ls -ld`"
-            " tells who may), then verify again."
-        )
-    return " ".join(told)
+    return "Restore what is damaged from a backup, or make a new version with `wan release create`."
 
 
 def show_release(console: Console, release: Release) -> None:

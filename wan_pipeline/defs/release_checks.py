@@ -31,7 +31,7 @@ def releases_are_whole(wan: WanResource) -> dg.AssetCheckResult:
         passed=not differences,
         severity=ERROR,
         description=f"{len(reports)} versions were hashed again, {len(differences)} differences."
-        " Restore what differs from a backup; `wan release verify` tells the same",
+        " `wan release verify` tells the same, and what to do about it",
         metadata={
             "versions": len(reports),
             "differences": len(differences),

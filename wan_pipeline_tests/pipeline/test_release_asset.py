@@ -168,7 +168,8 @@ def test_every_table_tells_its_columns_and_where_they_come_from(built: Built, ma
                     asset = origin.asset_key.to_user_string()
                     assert asset in above, (name, column)
                     assert origin.column_name in columns[asset], (name, column, origin)
-    assert tables == len(specs) + 6  # rejects; pairs, elsewhere, outcomes; images, events
+    # rejects; pairs, elsewhere, outcomes; images, events; purchases, events; index
+    assert tables == len(specs) + 9
 
 
 def tables_of(metadata: dict[str, Any]) -> Iterator[tuple[dg.TableSchema, dict[str, Any]]]:
@@ -194,3 +195,45 @@ def test_the_columns_told_are_the_columns_of_the_file(built: Built, made: Made) 
     file = pq.read_schema(built.site.layout.releases / "toys/v1/images.parquet")
     assert [column.name for column in schema.columns] == file.names
     assert all(column.description for column in schema.columns)
+
+
+@pytest.mark.parametrize("name", ["purchases", "events"])
+def test_the_ledgers_rows_in_a_release_tell_their_columns_and_their_origin(
+    built: Built, made: Made, name: str
+) -> None:
+    """As in the file; what links to the metadata has the values that stand there."""
+    told = made.first.metadata["release"]
+    table = pq.read_table(told[name])
+    schema, lineage = told[f"{name}_column_schema"], told[f"{name}_column_lineage"]
+    assert [column.name for column in schema.columns] == table.schema.names
+    assert origins_missing(schema, lineage.deps_by_column) == []
+    above = pq.read_table(built.site.layout.metadata("small"))
+    assert "request_id" in lineage.deps_by_column
+    for column, (origin,) in lineage.deps_by_column.items():
+        assert origin.asset_key == dg.AssetKey("image_metadata")
+        assert values_of(table, column) == values_of(above, origin.column_name), column
+
+
+def values_of(table: Any, column: str) -> set[tuple[str, Any]]:
+    """The different values of a column, with the request they are of."""
+    return set(zip(table["request_id"].to_pylist(), table[column].to_pylist(), strict=True))
+
+
+def test_the_index_of_every_export_tells_its_columns_and_their_origin(
+    built: Built, made: Made
+) -> None:
+    """Its `path` is a place in the export, and not the path that the release has."""
+    config = {"release": "toys", "format": "all"}
+    told = run_configured(built.site, "make_exports", "exports", config).metadata["exports"]
+    above = pq.read_table(built.site.layout.releases / "toys/v1/images.parquet")
+    for layout in ("parquet", "imagefolder", "webdataset"):
+        table = pq.read_table(told[f"index_{layout}"])
+        schema = told[f"index_{layout}_column_schema"]
+        lineage = told[f"index_{layout}_column_lineage"].deps_by_column
+        assert [column.name for column in schema.columns] == table.schema.names
+        assert origins_missing(schema, lineage) == []
+        assert set(table.schema.names) - set(lineage) == {"path", "member", "row"}
+        for column in ("image_id", "request_id", "image_index", "split"):
+            (origin,) = lineage[column]
+            assert origin.asset_key == dg.AssetKey("release")
+            assert values_of(table, column) == values_of(above, origin.column_name)

@@ -76,6 +76,8 @@ _CONTEXT: dict[str, Any] = {
 }
 _IMAGES = {"png": "*.png", "jpeg": "*.jpg", "webp": "*.webp"}
 _ROWS, _FILES = "rows", "files"
+_READ_AS_FILES = {"png", "jpeg"}
+"""Formats by which mlcroissant decides how to open a file that lies by itself."""
 
 
 def describe(
@@ -93,7 +95,7 @@ def describe(
         release: what was exported.
         terms: how.
         schema: the columns that a reader sees.
-        files: shards and tables of the export; single images are described together.
+        files: shards and tables of the export; single images are described together, if at all.
         formats: of the image files: png, jpeg, webp.
         description: one sentence about the dataset.
     """
@@ -112,8 +114,19 @@ def describe(
             *(_file(each) for each in listed),
             *_file_sets(terms.format, [each.path for each in listed], formats),
         ],
-        "recordSet": list(_record_sets(terms.format, schema)),
+        "recordSet": list(_record_sets(terms.format, schema, formats)),
     }
+
+
+def _files_are_records(layout: ExportFormat, formats: Sequence[str]) -> bool:
+    """Whether image files are files of their own, and mlcroissant can read them.
+
+    Out of an archive it takes bytes, whatever they are. A file in a folder it opens by the first
+    format of the set that it knows, with a library that knows the others as well: one is enough.
+    """
+    if layout is ExportFormat.IMAGEFOLDER:
+        return not _READ_AS_FILES.isdisjoint(formats)
+    return layout is ExportFormat.WEBDATASET
 
 
 def _file(file: ExportedFile) -> dict[str, Any]:
@@ -131,7 +144,7 @@ def _file(file: ExportedFile) -> dict[str, Any]:
 def _file_sets(
     layout: ExportFormat, paths: Sequence[str], formats: Sequence[str]
 ) -> Iterator[dict[str, Any]]:
-    """The files that hold rows, and those that hold images where they are files of their own."""
+    """The files that hold rows, and those that hold images where those are records."""
     archives: dict[str, Any] = {}
     if layout is ExportFormat.WEBDATASET:
         archives = {"containedIn": [{"@id": path} for path in paths]}
@@ -139,7 +152,7 @@ def _file_sets(
     else:
         tables = "*/metadata.parquet" if layout is ExportFormat.IMAGEFOLDER else "*.parquet"
         yield _file_set(_ROWS, [_MIME["parquet"]], [f"data/{tables}"])
-    if layout is not ExportFormat.PARQUET:
+    if _files_are_records(layout, formats):
         yield (
             _file_set(
                 _FILES, [f"image/{each}" for each in formats], [_IMAGES[each] for each in formats]
@@ -158,15 +171,17 @@ def _file_set(name: str, mimes: list[str], patterns: list[str]) -> dict[str, Any
     }
 
 
-def _record_sets(layout: ExportFormat, schema: Any) -> Iterator[dict[str, Any]]:
-    """The rows, and the image files where they are files of their own."""
+def _record_sets(
+    layout: ExportFormat, schema: Any, formats: Sequence[str]
+) -> Iterator[dict[str, Any]]:
+    """The rows, and the image files where a reader can have them."""
     if layout is ExportFormat.WEBDATASET:
         said = "the image's row as JSON"
         fields = [_key("rows"), _field("rows/row", "sc:Text", said, _property(_ROWS, "content"))]
     else:
         fields = [_column(each) for each in schema]
     yield _record_set("rows", "One record per image of a prompt.", fields)
-    if layout is not ExportFormat.PARQUET:
+    if _files_are_records(layout, formats):
         source = _property(_FILES, "content")
         picture = _field("files/image", "sc:ImageObject", "the image", source)
         yield _record_set("files", "One record per image file.", [_key("files"), picture])

@@ -22,6 +22,7 @@ from wan_pipeline.dataset.release.manifest import (
 )
 from wan_pipeline.dataset.release.reader import Release, locate_release
 from wan_pipeline.dataset.release.regular import MAY_NOT_READ, NO_ACCESS
+from wan_pipeline.dataset.release.remedy import Remedy, remedy_of
 from wan_pipeline.dataset.release.tables import IMAGES_FILE, MANIFEST_FILE, TABLE_SCHEMAS
 
 if TYPE_CHECKING:
@@ -42,11 +43,18 @@ class Difference:
             it; `content` when the rows do not fit the manifest.
         path: the file, relative to the profile's data folder.
         says: what is wrong, in words, with what was expected and what was found.
+        cure: what helps, where kind and path do not tell it.
     """
 
     kind: str
     path: str
     says: str
+    cure: Remedy | None = None
+
+    @property
+    def remedy(self) -> Remedy:
+        """What helps against it."""
+        return self.cure or remedy_of(self.kind, self.path)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -159,12 +167,14 @@ def _of_manifest(
             kind="manifest",
             path=shown,
             says=f"its hash is {found}, and {expected} was expected: this is another release",
+            cure=Remedy.LOOK_UP,
         )
     if manifest.reference != release.reference:
         yield Difference(
             kind="manifest",
             path=shown,
             says=f"it is the manifest of {manifest.reference}",
+            cure=Remedy.MOVE_BACK,
         )
 
 

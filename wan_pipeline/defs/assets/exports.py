@@ -10,6 +10,7 @@ from pydantic import Field
 from wan_pipeline.dataset.exports.columns import IMAGE, export_schema
 from wan_pipeline.dataset.exports.elsewhere import note_export
 from wan_pipeline.dataset.exports.export import ExportSummary, export_release, exports_of
+from wan_pipeline.dataset.exports.index import INDEX, INDEX_FILE
 from wan_pipeline.dataset.exports.manifest import MANIFEST_FILE
 from wan_pipeline.dataset.exports.terms import (
     DEFAULT_SHARD_MB,
@@ -37,6 +38,12 @@ LINEAGE = {
     IMAGE: ("release", "path"),
     "file_sha256": ("release", "image_id"),
     "marking": ("release", "image_id"),
+}
+INDEX_LINEAGE = {
+    **ui.same_columns(INDEX, source="release", origin=RELEASE_IMAGES),
+    "file_sha256": ("release", "image_id"),
+    # The release has a `path` as well: where the file as received lies, which is another place.
+    **ui.from_words("the layout of the export", ["path", "member", "row"]),
 }
 
 
@@ -145,7 +152,7 @@ def _data_version(made: Sequence[ExportSummary]) -> dg.DataVersion:
     return dg.DataVersion(digest.hexdigest())
 
 
-def _metadata(made: Sequence[ExportSummary]) -> dict[str, dg.MetadataValue | int | str]:
+def _metadata(made: Sequence[ExportSummary]) -> dict[str, object]:
     """Of all exports; each has a row in the table."""
     first = made[0]
     summary = [
@@ -173,4 +180,19 @@ def _metadata(made: Sequence[ExportSummary]) -> dict[str, dg.MetadataValue | int
         "summary": dg.MetadataValue.json(summary),
         "export_bytes": sum(each.bytes for each in made),
         **{f"folder_{each.format}": dg.MetadataValue.path(str(each.folder)) for each in made},
+        **_indexes(made),
+    }
+
+
+def _indexes(made: Sequence[ExportSummary]) -> dict[str, object]:
+    """The index of each export, with its columns and where they come from."""
+    return {
+        key: told
+        for each in made
+        for key, told in ui.further_table(
+            f"index_{each.format}",
+            each.folder / INDEX_FILE,
+            schema=INDEX,
+            sources=INDEX_LINEAGE,
+        ).items()
     }

@@ -21,11 +21,12 @@ from wan_pipeline.dataset.release.errors import ReleaseUsageError
 from wan_pipeline.dataset.release.facts import MissingRequest, Price
 from wan_pipeline.dataset.release.sources import SetSource
 from wan_pipeline.dataset.release.split import DEFAULT_SPLIT, SplitRatios
-from wan_pipeline.dataset.release.tables import RELEASE_IMAGES
+from wan_pipeline.dataset.release.tables import EVENTS_FILE, PURCHASES_FILE, RELEASE_IMAGES
 from wan_pipeline.defs import ui
 from wan_pipeline.defs.named import is_named
 from wan_pipeline.defs.resources import WanResource
 from wan_pipeline.generation.planning import standing_of, unfinished_of
+from wan_pipeline.ledger.arrow import EVENTS, PURCHASES
 from wan_pipeline.ledger.ledger import Ledger
 from wan_pipeline.prompts.plan_table import REQUESTS_FILE
 from wan_pipeline.prompts.sets import find_prompt_sets
@@ -40,6 +41,22 @@ LINEAGE = {
     **ui.same_columns(RELEASE_IMAGES, source="image_metadata", origin=METADATA),
     "split": ("image_metadata", "prompt_id"),
     "quality_flags": ("quality", "flags"),
+}
+BY_LEDGER = "the ledger"
+BY_PROVIDER = "the provider's answer"
+# A link stands where the metadata, which is held against the ledger, has the purchase's own value.
+PURCHASES_LINEAGE = {
+    **ui.from_words(BY_LEDGER, PURCHASES.names),
+    **ui.from_words(BY_PROVIDER, ["error_code", "error_message", "final_answer"]),
+    **ui.same_columns(PURCHASES, source="image_metadata", origin=METADATA),
+    # There it is an image's share of this amount.
+    "cost_usd": BY_LEDGER,
+}
+EVENTS_LINEAGE = {
+    **ui.from_words(BY_LEDGER, EVENTS.names),
+    **ui.same_columns(EVENTS, source="image_metadata", origin=METADATA),
+    # Events tell of whole purchases, and of images that never arrived, too.
+    "image_index": BY_LEDGER,
 }
 
 
@@ -222,7 +239,7 @@ def _circumstances(wan: WanResource) -> Circumstances:
     )
 
 
-def _metadata(made: CreatedRelease) -> dict[str, dg.MetadataValue | int | str]:
+def _metadata(made: CreatedRelease) -> dict[str, object]:
     manifest = made.manifest
     missing = [
         {"prompt_set": facts.name, **each.model_dump()}
@@ -235,6 +252,15 @@ def _metadata(made: CreatedRelease) -> dict[str, dg.MetadataValue | int | str]:
         "dagster/row_count": manifest.counts.images,
         "dagster/column_schema": ui.column_schema(RELEASE_IMAGES, LINEAGE),
         "dagster/column_lineage": ui.column_lineage(LINEAGE),
+        **ui.further_table(
+            "purchases",
+            made.folder / PURCHASES_FILE,
+            schema=PURCHASES,
+            sources=PURCHASES_LINEAGE,
+        ),
+        **ui.further_table(
+            "events", made.folder / EVENTS_FILE, schema=EVENTS, sources=EVENTS_LINEAGE
+        ),
         "prompt_sets": ", ".join(facts.name for facts in manifest.prompt_sets),
         "prompts": manifest.counts.prompts,
         "requests": manifest.counts.requests,

@@ -60,7 +60,7 @@ class AxisCount:
         axis: its name.
         values: how many values it contributes.
         available: how many it draws them from; the same as `values` for a sweep.
-        repeated: how many further times values stand in its list; each counts once.
+        repeated: how many further times values stand in its list or file; each counts once.
         asked: how many a sample was to draw, or None for all.
     """
 

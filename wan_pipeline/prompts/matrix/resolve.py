@@ -16,7 +16,7 @@ from wan_pipeline.prompts.errors import UnreadablePromptFileError
 from wan_pipeline.prompts.matrix.problems import MatrixFileError, Problem, did_you_mean
 from wan_pipeline.prompts.matrix.sampling import sample_values
 from wan_pipeline.prompts.matrix.texts import Text
-from wan_pipeline.prompts.matrix.wildcards import read_wildcards
+from wan_pipeline.prompts.matrix.wildcards import Wildcards, read_wildcards
 from wan_pipeline.prompts.prompt import KNOWN_COLUMNS
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ class ResolvedAxis:
         name: the variable.
         values: different ones, in the order of the file; after sampling.
         available: how many there are to draw from.
-        repeated: how many further times values of the list stand in it.
+        repeated: how many further times values stand in its list or file.
         asked: how many a sample was to draw, or None for all.
         path: where the axis stands in the file.
     """
@@ -111,7 +111,7 @@ class _Resolver:
     problems: list[Problem] = field(default_factory=list[Problem])
     used: set[YamlPath] = field(default_factory=set["YamlPath"])
     axes: dict[YamlPath, ResolvedAxis] = field(default_factory=dict["YamlPath", ResolvedAxis])
-    files: dict[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])
+    files: dict[str, Wildcards] = field(default_factory=dict[str, Wildcards])
 
     def check_names(self) -> None:
         """No axis or further column is called like something else."""
@@ -238,15 +238,8 @@ class _Resolver:
 
     def _resolved(self, path: YamlPath, axis: Axis) -> ResolvedAxis:
         name = str(path[-1])
-        listed = axis.values
-        if isinstance(listed, str):
-            try:
-                listed = self._read(listed)
-            except UnreadablePromptFileError as error:
-                where = (*path, "sweep" if axis.sweep is not None else "from")
-                self._say(where, f"{error.file}: {error.what}", error.remedy)
-                listed = ("",)
-        values = tuple(dict.fromkeys(listed))
+        listed = self._listed(path, axis)
+        values = listed.values
         taken = values
         if axis.sample is not None:
             seed = self.matrix.sample_seed if axis.sample_seed is None else axis.sample_seed
@@ -256,11 +249,23 @@ class _Resolver:
             values=taken,
             available=len(values),
             path=path,
-            repeated=len(listed) - len(values),
+            repeated=listed.repeated,
             asked=axis.sample,
         )
 
-    def _read(self, path: str) -> tuple[str, ...]:
+    def _listed(self, path: YamlPath, axis: Axis) -> Wildcards:
+        """The values of an axis' list or file; one empty value of a file that cannot be used."""
+        if not isinstance(axis.values, str):
+            values = tuple(dict.fromkeys(axis.values))
+            return Wildcards(values=values, repeated=len(axis.values) - len(values))
+        try:
+            return self._read(axis.values)
+        except UnreadablePromptFileError as error:
+            where = (*path, "sweep" if axis.sweep is not None else "from")
+            self._say(where, f"{error.file}: {error.what}", error.remedy)
+            return Wildcards(values=("",))
+
+    def _read(self, path: str) -> Wildcards:
         if path not in self.files:
             self.files[path] = read_wildcards(path, prompts_dir=self.prompts_dir)
         return self.files[path]

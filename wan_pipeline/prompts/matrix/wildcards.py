@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from wan_pipeline.prompts.errors import UnreadablePromptFileError
@@ -13,7 +14,7 @@ from wan_pipeline.prompts.validate import MAX_PROMPT
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["MAX_VALUES", "read_wildcards"]
+__all__ = ["MAX_VALUES", "Wildcards", "read_wildcards"]
 
 MAX_VALUES = 100_000
 _MAX_BYTES = 16_000_000
@@ -21,7 +22,20 @@ _SHOWN = 80
 _LINE_END = re.compile(r"\r\n|\r|\n")  # str.splitlines knows eight more
 
 
-def read_wildcards(path: str, *, prompts_dir: Path) -> tuple[str, ...]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wildcards:
+    """What a wildcard file holds.
+
+    Attributes:
+        values: different ones, in the order of the file.
+        repeated: how many further lines say one of them again.
+    """
+
+    values: tuple[str, ...]
+    repeated: int = 0
+
+
+def read_wildcards(path: str, *, prompts_dir: Path) -> Wildcards:
     """Return the values of a wildcard file in its order, each once.
 
     A line is a value without its outer spaces. Empty lines, and lines that begin with ``# ``, are
@@ -37,12 +51,14 @@ def read_wildcards(path: str, *, prompts_dir: Path) -> tuple[str, ...]:
     file = prompts_dir / path
     _check_place(file, prompts_dir)
     values: dict[str, None] = {}
+    repeated = 0
     text = read_bounded(file, _MAX_BYTES, too_long="Make several files of it")
     for number, line in enumerate(_LINE_END.split(text), start=1):
         value = line.strip()
         if not value or value == "#" or value.startswith("# "):
             continue
         _check(value, file, number)
+        repeated += value in values
         values[value] = None
         if len(values) > MAX_VALUES:
             raise UnreadablePromptFileError(
@@ -50,7 +66,7 @@ def read_wildcards(path: str, *, prompts_dir: Path) -> tuple[str, ...]:
             )
     if not values:
         raise UnreadablePromptFileError(file, "has no values", "Write one value per line")
-    return tuple(values)
+    return Wildcards(values=tuple(values), repeated=repeated)
 
 
 def _check_place(file: Path, prompts_dir: Path) -> None:

@@ -13,10 +13,11 @@ import mlcroissant
 
 
 def read(folder: str) -> dict[str, Any]:
-    """Issues, rows and images of one export."""
+    """Issues, rows and images of one export; every record set that is described is read."""
     dataset = mlcroissant.Dataset(jsonld=f"{folder}/croissant.json")
     issues = dataset.metadata.ctx.issues
-    rows = list(dataset.records("rows-records"))
+    records = {each.uuid: list(dataset.records(each.uuid)) for each in dataset.metadata.record_sets}
+    rows, files = records["rows-records"], records.get("files-records", [])
     if "rows/row" in rows[0]:
         told = [json.loads(row["rows/row"]) for row in rows]
     else:
@@ -24,10 +25,11 @@ def read(folder: str) -> dict[str, Any]:
     if "rows/image" in rows[0]:
         images = [row["rows/image"] for row in rows]
     else:
-        images = [row["files/image"] for row in dataset.records("files-records")]
+        images = [row["files/image"] for row in files]
     return {
         "errors": list(issues.errors),
         "warnings": list(issues.warnings),
+        "records": {name: len(each) for name, each in records.items()},
         "seeds": sorted(row["seed"] for row in told),
         "hashes": sorted(_text(row["file_sha256"]) for row in told),
         "sizes": [image.size for image in images],

@@ -17,7 +17,7 @@ import yaml
 from wan_pipeline.dataset.exports.export import export_release
 from wan_pipeline.dataset.exports.terms import BytesMode, ExportFormat, ExportTerms
 from wan_pipeline_tests.dataset.exports.conftest import IMAGES, SHARD_BYTES, read_by_croissant
-from wan_pipeline_tests.release_fixture import MOMENT, make_release, picture
+from wan_pipeline_tests.release_fixture import FORMATS, MOMENT, make_release, picture
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -136,6 +136,25 @@ def test_croissant_is_valid_and_read(exported: Callable[..., Path], tmp_path: Pa
         assert all("citeAs" in warning for warning in each["warnings"])
         assert each["seeds"] == list(range(IMAGES))
         assert each["sizes"] == [[24, 16]] * IMAGES
+
+
+@pytest.mark.parametrize("fmt", FORMATS)
+def test_croissant_reads_every_record_set_that_is_described(fmt: str, tmp_path: Path) -> None:
+    """Of images of one format. An ImageFolder's files are records unless they are all WebP."""
+    pictures = [(picture(number, fmt), fmt) for number in range(3)]
+    release = make_release(tmp_path / "profile", pictures)
+    folders = [
+        export_release(release, ExportTerms(format=layout), tmp_path / "out").folder
+        for layout in ExportFormat
+    ]
+    parquet, images, archives = read_by_croissant(folders, cache=tmp_path / "cache")
+    rows, files = {"rows-records": 3}, {"files-records": 3}
+    assert parquet["records"] == rows
+    assert images["records"] == (rows if fmt == "webp" else rows | files)
+    assert archives["records"] == rows | files
+    for each in (parquet, images, archives):
+        assert each["errors"] == []
+        assert each["seeds"] == [0, 1, 2]
 
 
 @pytest.mark.parametrize("layout", list(ExportFormat))
