@@ -53,7 +53,10 @@ def manifest_row(folder: Folder, name: str) -> dict[str, Any]:
 
 @pytest.mark.slow
 def test_one_reason_and_one_next_step_everywhere(folder: Folder, provider: RunningEmulator) -> None:
-    """While it may arrive with its deadline, then as lost; a manifest keeps the reason alone."""
+    """While it may arrive with its deadline, then as lost; a manifest keeps the reason alone.
+
+    The refusal to make one is for now, so it tells the next step, too.
+    """
     gone = Fault(kind=FaultKind.EXPIRED_URL, prompt_contains="two")
     provider.set_plan(FAST.model_copy(update={"faults": (gone,)}))
     folder.write("set.csv", "prompt_id,prompt\na,one\nb,two\n")
@@ -71,9 +74,11 @@ def test_one_reason_and_one_next_step_everywhere(folder: Folder, provider: Runni
     assert "1 in flight" in gallery
     assert "waiting" not in gallery
     assert "succeeded" not in gallery
-    assert manifest_row(folder, "early")["reason"] == row["reason"]
+    kept = manifest_row(folder, "early")
+    assert kept["reason"] == row["reason"]
+    assert "try again until" not in json.dumps(kept)
     refused = folder.wan("release", "create", "whole", COLUMNS=WIDE)
-    assert "try again until" not in refused.output
+    assert f"({row['reason']}). What to do: {row['next_step']}. Or" in refused.output
 
     over = sa.update(schema.images).values(url_expires_at=datetime.now(UTC))
     still = schema.images.c.state == "expected"
