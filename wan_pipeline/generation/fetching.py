@@ -82,6 +82,11 @@ class ImageFetch:
     async def _keep(self, key: PurchaseKey, record: ImageRecord) -> bool | DownloadError:
         """Whether an image is kept; false when our disk refuses, the error when none came."""
         ports = self._ports
+        if await self._is_back(record):
+            await ports.ledger.image(
+                key, ports.owner, record.image_index, ImageState.STORED, problem=None
+            )
+            return True
         try:
             async with self._downloads:
                 data = await self._bytes(key, record)
@@ -114,6 +119,12 @@ class ImageFetch:
                 " disk: what one file met, others may have; `wan release verify` reads them all"
             )
         return True
+
+    async def _is_back(self, record: ImageRecord) -> bool:
+        """Whether the file of an image that is to come again is whole, such as from a backup."""
+        if record.path is None:
+            return False
+        return await asyncio.to_thread(self._ports.keeper.problem_of, record) is None
 
     async def _bytes(self, key: PurchaseKey, record: ImageRecord) -> bytes:
         """Fetch; a URL that is gone is asked for once more, signatures may be renewed."""

@@ -185,6 +185,30 @@ def share_file(ledger: Ledger, requests: list[GenerationRequest], path: str, ima
     )
 
 
+@pytest.mark.parametrize("way", ["buy", "recover"])
+async def test_file_that_is_put_back_is_not_fetched(
+    way: str, emulator: RunningEmulator, bench: Workbench
+) -> None:
+    """Its URL is dead before its time; a backup counts, and nobody is sent to buy it again."""
+    emulator.set_plan(EmulatorPlan(speed_up=1000, url_lifetime_s=SHORT_LIFE_S * 1000))
+    bench.retry = RetryPolicy(attempts=2)
+    request = make_request(n=2)
+    await bench.buy([request])
+    file = file_of(bench, request)
+    backup = file.read_bytes()
+    truncate(file)
+    await asyncio.sleep(SHORT_LIFE_S)
+
+    assert (await bench.buy([request])).tally.failed == 1
+    assert bench.books().states() == ["succeeded"]
+    file.write_bytes(backup)
+    report = await (bench.buy([request]) if way == "buy" else bench.recover())
+    assert (report.tally.done, report.tally.failed, report.tally.images) == (1, 0, 0)
+    assert bench.books().states() == ["stored"]
+    assert {each.state for each in bench.books().images[request.request_id]} == {"stored"}
+    assert (bench.books().spent, emulator.bill()["creates_received"]) == (PRICE * 2, 1)
+
+
 @pytest.mark.parametrize("way", ["buy", "retry", "recover"])
 async def test_file_that_is_back_is_no_longer_lost(
     way: str, emulator: RunningEmulator, bench: Workbench
