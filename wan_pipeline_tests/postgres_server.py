@@ -26,8 +26,11 @@ import tempfile
 import time
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from enum import Enum, auto
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from wan_pipeline_tests.waiting import wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -55,6 +58,11 @@ SETTINGS = {
 
 class ServerError(RuntimeError):
     """The server could not be started, or ended by itself; the message quotes its log."""
+
+
+class _State(Enum):
+    READY = auto()
+    ENDED = auto()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -179,21 +187,30 @@ def _spawn(programs: Path, folder: Path, port: int) -> subprocess.Popen[Any]:
 
 def _await_ready(server: subprocess.Popen[bytes], folder: Path, deadline: float) -> bool:
     """Whether it takes connections; False when it ended."""
-    status = folder / "data" / "postmaster.pid"
-    while server.poll() is None:
-        lines = status.read_text().splitlines() if status.exists() else []
-        if lines[READY_LINE:] and (int(lines[0]), lines[READY_LINE].strip()) == (
-            server.pid,
-            "ready",
-        ):
-            return True
-        if time.monotonic() > deadline:
-            raise ServerError(
-                f"the PostgreSQL server was not ready within {START_PATIENCE_S:g} s. Run the tests"
-                f" again on a machine that is less busy; its log ends with:\n{_log_tail(folder)}"
+    try:
+        return (
+            wait_for(
+                lambda: _state(server, folder),
+                what="the PostgreSQL server",
+                within_s=max(deadline - time.monotonic(), 0),
             )
-        time.sleep(0.01)
-    return False
+            is _State.READY
+        )
+    except TimeoutError as error:
+        raise ServerError(
+            f"{error}. Run the tests again on a machine that is less busy; its log ends with:\n"
+            f"{_log_tail(folder)}"
+        ) from error
+
+
+def _state(server: subprocess.Popen[bytes], folder: Path) -> _State | None:
+    """What has become of a server; None while it starts."""
+    if server.poll() is not None:
+        return _State.ENDED
+    status = folder / "data" / "postmaster.pid"
+    lines = status.read_text().splitlines() if status.exists() else []
+    told = lines[READY_LINE:] and (int(lines[0]), lines[READY_LINE].strip())
+    return _State.READY if told == (server.pid, "ready") else None
 
 
 def _stop(server: subprocess.Popen[bytes]) -> None:

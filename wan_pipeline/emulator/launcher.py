@@ -15,8 +15,10 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, cast
 
+import psutil
 from filelock import FileLock, Timeout
 from pydantic import ValidationError
 
@@ -109,23 +111,23 @@ def _start(
     plan.save(state_dir / PLAN_FILE)
     port = 0 if last is None else _free_port(state_dir, host, last, deadline=deadline)
     process = _spawn(state_dir, host, port)
-    while time.monotonic() < deadline:
+    ended = False
+    while not ended and time.monotonic() < deadline:
         endpoint = Endpoint.load(state_dir)
         if endpoint is not None and _is_up(endpoint, state_dir, process.pid):
             # Somebody must collect its exit status, or it stays a zombie while we live.
             threading.Thread(target=process.wait, name="emulator-reaper", daemon=True).start()
             return endpoint
-        if process.poll() is not None:
-            raise EmulatorStartError(
-                f"the emulator ended at once with exit code {process.returncode}; its log "
-                f"({state_dir / _LOG_FILE}) ends with:\n{_log_tail(state_dir)}"
-            )
-        time.sleep(_LOOK_EVERY_S)
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(_LOOK_EVERY_S)
+            ended = True
+    why = (
+        f"ended at once with exit code {process.returncode}" if ended else "did not answer in time"
+    )
     process.kill()
     process.wait()
     raise EmulatorStartError(
-        f"the emulator did not answer in time; its log ({state_dir / _LOG_FILE}) ends with:\n"
-        f"{_log_tail(state_dir)}"
+        f"the emulator {why}; its log ({state_dir / _LOG_FILE}) ends with:\n{_log_tail(state_dir)}"
     )
 
 
@@ -139,9 +141,11 @@ def _free_port(state_dir: Path, host: str, last: Endpoint, *, deadline: float) -
             listen(host, last.port).close()
         except OSError:
             health = _call(last, "GET", "/_emulator/health")
-            if health.get("data_dir") != str(state_dir) or time.monotonic() > deadline:
+            left_s = deadline - time.monotonic()
+            if health.get("data_dir") != str(state_dir) or left_s < 0:
                 return 0
-            time.sleep(_LOOK_EVERY_S)
+            with suppress(psutil.NoSuchProcess, psutil.TimeoutExpired):
+                psutil.Process(health["pid"]).wait(left_s)
         else:
             return last.port
 

@@ -14,10 +14,11 @@ import dataclasses
 import fcntl
 import os
 import re
-import time
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+import tenacity
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -25,8 +26,13 @@ if TYPE_CHECKING:
 
 __all__ = ["Memory"]
 
-LOCK_TRIES = 100
-LOCK_PAUSE_S = 0.001  # a holder needs a few microseconds; one that is stopped holds nobody up
+# A holder needs a few microseconds; one that is stopped holds nobody up, and flock knows no bound.
+_PATIENT = tenacity.Retrying(
+    retry=tenacity.retry_if_exception_type(BlockingIOError),
+    wait=tenacity.wait_fixed(0.001),
+    stop=tenacity.stop_after_attempt(100),
+    reraise=True,
+)
 LARGEST = 4096  # bytes
 _NUMBER = re.compile(r"newest event (?P<number>\d{20})")
 
@@ -119,14 +125,7 @@ def _locked(descriptor: int, kind: int) -> Generator[None]:
     Raises:
         BlockingIOError: another one does not let go of it.
     """
-    for left in reversed(range(LOCK_TRIES)):
-        try:
-            fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
-            break
-        except BlockingIOError:
-            if not left:
-                raise
-            time.sleep(LOCK_PAUSE_S)
+    _PATIENT(fcntl.flock, descriptor, kind | fcntl.LOCK_NB)
     try:
         yield
     finally:

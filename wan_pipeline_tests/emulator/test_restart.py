@@ -17,6 +17,7 @@ from wan_pipeline.emulator.endpoint import Endpoint
 from wan_pipeline.emulator.plan import EmulatorPlan, LatencyLaw
 from wan_pipeline_tests.emulator.client import Caller, flat, urls_of
 from wan_pipeline_tests.emulator_fixture import RunningEmulator
+from wan_pipeline_tests.waiting import wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,19 +27,20 @@ if TYPE_CHECKING:
 BRISK = EmulatorPlan(speed_up=100, latency=LatencyLaw(service_median_s=60, service_sigma=0))
 
 
+def listens(running: subprocess.Popen[bytes], state_dir: Path) -> bool:
+    """Whether an emulator has written down its address."""
+    assert running.poll() is None, "the emulator ended before it listened"
+    endpoint = Endpoint.load(state_dir)
+    return endpoint is not None and endpoint.pid == running.pid
+
+
 @contextmanager
 def process(state_dir: Path, *arguments: str) -> Iterator[subprocess.Popen[bytes]]:
     """An emulator in a process of its own, killed at the end whatever happens."""
     command = [sys.executable, "-m", "wan_pipeline.emulator", "--state-dir", str(state_dir)]
     running = subprocess.Popen([*command, *arguments], stderr=subprocess.DEVNULL)
     try:
-        deadline = time.monotonic() + 20
-        while time.monotonic() < deadline:
-            endpoint = Endpoint.load(state_dir)
-            if endpoint is not None and endpoint.pid == running.pid:
-                break
-            assert running.poll() is None, "the emulator ended before it listened"
-            time.sleep(0.02)
+        wait_for(lambda: listens(running, state_dir), what="its address", within_s=20)
         yield running
     finally:
         running.kill()
@@ -81,8 +83,7 @@ def test_tasks_end_while_nobody_serves_them(tmp_path: Path) -> None:
         assert emulator.bill()["usd"] == "0.00"
         (task,) = emulator.tasks()
         port = emulator.port
-    while time.time() < task["end_at"]:
-        time.sleep(0.02)
+    wait_for(lambda: time.time() >= task["end_at"], what="the task's end", within_s=20)
     with RunningEmulator(tmp_path, BRISK, port=port) as emulator:
         assert emulator.bill()["usd"] == "0.06"
         with Caller(emulator.base_url) as caller:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 HOLDS = """
-import sys, time
+import sys
 from wan_pipeline.ledger import database, schema
 from wan_pipeline.ledger.transaction import Transaction
 
@@ -33,7 +33,7 @@ _, writes = database.open_database(sys.argv[1])
 with writes.begin() as connection:
     Transaction(connection).hold_account("emulator")
     print("held", flush=True)
-    time.sleep(600)
+    sys.stdin.read()
 """
 
 
@@ -41,7 +41,8 @@ with writes.begin() as connection:
 def stopped_holder(url: str) -> Generator[None]:
     """A process that was stopped while it held the account."""
     command = [sys.executable, "-c", HOLDS, url]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as holder:
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True) as holder:
         try:
             assert holder.stdout is not None
             assert holder.stdout.readline() == "held\n"

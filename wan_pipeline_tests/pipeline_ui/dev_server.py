@@ -7,7 +7,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -160,16 +159,23 @@ class DevServer:
         return answer["data"]
 
     def _await_loaded(self) -> None:
-        deadline = time.monotonic() + START_PATIENCE_S
-        while time.monotonic() < deadline and self._process.poll() is None:
-            with suppress(httpx.TransportError):
-                entries = self._ask(LOADED)["workspaceOrError"]["locationEntries"]
-                loads = [entry["locationOrLoadError"] for entry in entries]
-                if loads and all(loads):
-                    assert [load["__typename"] for load in loads] == ["RepositoryLocation"], loads
-                    return
-            time.sleep(0.25)
-        raise RuntimeError(f"dagster dev did not come up: {self.log.read_text()[-3000:]}")
+        try:
+            loads = wait_for(self._loads, what="the code", within_s=START_PATIENCE_S, every_s=0.25)
+        except (TimeoutError, ChildProcessError) as error:
+            said = self.log.read_text()[-3000:]
+            raise RuntimeError(f"dagster dev did not come up, {error}: {said}") from error
+        assert [load["__typename"] for load in loads] == ["RepositoryLocation"], loads
+
+    def _loads(self) -> list[Any] | None:
+        """What became of each code location, when all of them are through."""
+        if self._process.poll() is not None:
+            raise ChildProcessError(f"it ended with exit code {self._process.returncode}")
+        try:
+            entries = self._ask(LOADED)["workspaceOrError"]["locationEntries"]
+        except httpx.TransportError:
+            return None
+        loads = [entry["locationOrLoadError"] for entry in entries]
+        return loads if all(loads) else None
 
     def _stop(self) -> None:
         self._process.terminate()

@@ -169,6 +169,9 @@ class Buying(Machine):
             assert deadline is None
         elif allowed and not repeated:
             assert (deadline is None) == (to is S.UNKNOWN)
+            fresh = (int(key.request_id[1:]), key.attempt + 1)
+            if (row.state, to) == (S.RELEASED, S.SUBMITTED) and self.rows[fresh].state is S.PLANNED:
+                del self.rows[fresh]  # a person was wrong: nothing is to be bought in its stead
             row.state = to
             if to is S.SUBMITTED:
                 row.task, row.reserved, row.paid, row.adopted = task, row.price, ZERO, False
