@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from wan_pipeline.generation.progress import BatchReport
     from wan_pipeline.generation.reconcile import BrokenFile, Match
     from wan_pipeline.ledger.ledger import Ledger
-    from wan_pipeline.ledger.records import ImageRecord, Purchase
+    from wan_pipeline.ledger.records import Purchase
     from wan_pipeline.settings import Settings
 
 __all__ = ["Reconciler"]
@@ -129,17 +129,10 @@ class Reconciler:
         self, ledger: Ledger, matches: Matches, *, deep: bool
     ) -> tuple[Sequence[Match], Sequence[BrokenFile], Sequence[BrokenFile]]:
         """Adopt the certain ones, and expect broken files anew: adopted, broken, expected."""
-        store = ImageStore(self._settings.layout.root)
-        keeper = ImageKeeper(store)
-
-        def problem_of(record: ImageRecord) -> str | None:
-            problem = keeper.problem_of(record)
-            if problem is None and deep and record.path and record.image_id:
-                intact = store.exists_intact(record.path, record.image_id)
-                return None if intact else "its file has other bytes"
-            return problem
-
-        broken = find_broken_files(stored_images(ledger), problem_of)
+        keeper = ImageKeeper(ImageStore(self._settings.layout.root))
+        broken = find_broken_files(
+            stored_images(ledger), lambda record: keeper.problem_of(record, deep=deep)
+        )
         with ledger.owner(RUN_ID) as owner:
             lifetime_s = self._settings.account().result_lifetime_s
             adopted = adopt_matches(ledger, matches, owner=owner, lifetime_s=lifetime_s)

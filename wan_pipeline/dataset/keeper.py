@@ -67,11 +67,14 @@ class ImageKeeper:
             replaced=stored.replaced,
         )
 
-    def problem_of(self, record: ImageRecord) -> str | None:
+    def problem_of(self, record: ImageRecord, *, deep: bool = False) -> str | None:
         """What is wrong with the file of a stored image; None when nothing is.
 
-        Its bytes are read only when the file was written after the image was stored: reading all
-        of them before every run would take minutes for a large set.
+        Args:
+            record: the image, with the path and the SHA-256 it was stored under.
+            deep: read its bytes in any case. Otherwise they are read only when the file was
+                written after the image was stored: reading all of them before every run would take
+                minutes for a large set. A file that was found broken is believed by its bytes only.
         """
         if record.path is None or record.image_id is None:
             return "no file is recorded"
@@ -83,7 +86,7 @@ class ImageKeeper:
         if found.st_size != record.bytes:
             return "its file has another length"
         stored_at = record.stored_at.timestamp() if record.stored_at else 0.0
-        touched = found.st_mtime > stored_at + CLOCK_SLACK_S
-        if touched and not self.store.exists_intact(record.path, record.image_id):
+        doubtful = deep or found.st_mtime > stored_at + CLOCK_SLACK_S
+        if doubtful and not self.store.exists_intact(record.path, record.image_id):
             return "its file has other bytes"
         return None

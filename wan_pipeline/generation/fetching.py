@@ -124,7 +124,7 @@ class ImageFetch:
         """Whether the file of an image that is to come again is whole, such as from a backup."""
         if record.path is None:
             return False
-        return await asyncio.to_thread(self._ports.keeper.problem_of, record) is None
+        return await asyncio.to_thread(self._ports.keeper.problem_of, record, deep=True) is None
 
     async def _bytes(self, key: PurchaseKey, record: ImageRecord) -> bytes:
         """Fetch; a URL that is gone is asked for once more, signatures may be renewed."""

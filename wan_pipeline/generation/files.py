@@ -74,7 +74,9 @@ async def restore_found(ports: Ports, images: Mapping[str, Sequence[ImageRecord]
         for record in records
         if record.state is ImageState.LOST and record.path is not None
     ]
-    problems = await asyncio.to_thread(lambda: [ports.keeper.problem_of(each) for each in lost])
+    problems = await asyncio.to_thread(
+        lambda: [ports.keeper.problem_of(each, deep=True) for each in lost]
+    )
     for record, problem in zip(lost, problems, strict=True):
         if problem is None:
             with suppress(TransitionError):  # somebody else restored it, or fetches a sibling

@@ -177,8 +177,11 @@ class Keeper(Protocol):
         """Store the bytes as received, durably. Raises OSError when the disk refuses."""
         ...
 
-    def problem_of(self, record: ImageRecord) -> str | None:
-        """What is wrong with the file of a stored image; None when nothing is."""
+    def problem_of(self, record: ImageRecord, *, deep: bool = False) -> str | None:
+        """What is wrong with the file of a stored image; None when nothing is.
+
+        `deep` reads its bytes, however old the file looks.
+        """
         ...
 
 

@@ -235,3 +235,24 @@ async def test_file_that_is_back_is_no_longer_lost(
     assert bench.books().spent == PRICE * 2
     assert emulator.bill()["creates_received"] == 2
     assert (await bench.buy(requests)).tally.already_stored == 2
+
+
+async def test_file_that_is_back_with_other_bytes_stays_lost(
+    emulator: RunningEmulator, bench: Workbench
+) -> None:
+    """A bad backup keeps the length and the old date; what was lost is believed by its bytes."""
+    emulator.set_plan(EmulatorPlan(speed_up=1000, url_lifetime_s=SHORT_LIFE_S * 1000))
+    bench.retry = RetryPolicy(attempts=2)
+    request = make_request()
+    await bench.buy([request], result_lifetime_s=SHORT_LIFE_S)
+    file = file_of(bench, request)
+    bad, date = bytearray(file.read_bytes()), file.stat().st_mtime
+    bad[len(bad) // 2] ^= 1
+    file.unlink()
+    dies = bench.books().images[request.request_id][0].url_expires_at
+    await asyncio.sleep(max((dies - datetime.now(UTC)).total_seconds(), 0) + 0.01)
+    await bench.buy([request])
+    file.write_bytes(bad)
+    os.utime(file, (date, date))
+    await bench.buy([request])
+    assert bench.books().image_states(request) == ("lost",)
