@@ -28,6 +28,7 @@ from wan_pipeline_tests.generation.batch_fixture import (
     make_requests,
 )
 from wan_pipeline_tests.reliability.accounts import ended_bill
+from wan_pipeline_tests.reliability.once_sent import OnceSent
 from wan_pipeline_tests.reliability.spender import PROFILE as SPENDERS
 from wan_pipeline_tests.waiting import wait_for
 
@@ -168,6 +169,10 @@ class JumpyTime:
         """The time."""
         return datetime.now(UTC) + self.off
 
+    def leap(self, by: timedelta) -> None:
+        """Somebody set it."""
+        self.off += by
+
 
 @dataclass(kw_only=True)
 class JumpyBench(Workbench):
@@ -196,7 +201,7 @@ async def test_clock_jumps_between_runs(
     """The next run neither waits for the old time to come back nor buys anything again."""
     first = await jumpy.buy(make_requests(8))
     assert first.tally.done == 8
-    jumpy.time.off += jump
+    jumpy.time.leap(jump)
     began = time.monotonic()
     report = await jumpy.buy(make_requests(16))
     assert time.monotonic() - began < 20
@@ -210,10 +215,8 @@ async def test_clock_jumps_during_a_run(
 ) -> None:
     """Tasks in flight are followed, the others are bought, deadlines are not missed by it."""
     emulator.set_plan(EmulatorPlan(speed_up=1000, latency=SLOW))
-    buying = asyncio.ensure_future(jumpy.buy(make_requests(16), result_lifetime_s=86_400.0))
-    while (await asyncio.to_thread(emulator.bill))["creates_accepted"] < 3:  # noqa: ASYNC110
-        await asyncio.sleep(0.01)  # another thread knows
-    jumpy.time.off += jump
+    leap = OnceSent(count=3, then=lambda: jumpy.time.leap(jump))
+    buying = jumpy.buy(make_requests(16), progress=leap, result_lifetime_s=86_400.0)
     report = await asyncio.wait_for(buying, 60)
     assert (report.stop, report.tally.done, report.tally.failed) == (None, 16, 0)
     assert emulator.bill()["creates_received"] == 16
@@ -226,14 +229,11 @@ async def test_clock_that_jumps_over_the_deadline_expires_nothing(
     """The provider says that the task runs: it is left to a run whose clock is right."""
     emulator.set_plan(EmulatorPlan(speed_up=1000, latency=SLOW))
     requests, jump = make_requests(8), 25 * HOUR
-    buying = asyncio.ensure_future(jumpy.buy(requests, result_lifetime_s=86_400.0))
-    while (await asyncio.to_thread(emulator.bill))["creates_accepted"] < 3:  # noqa: ASYNC110
-        await asyncio.sleep(0.01)  # another thread knows
-    jumpy.time.off += jump
-    await asyncio.wait_for(buying, 60)
+    leap = OnceSent(count=3, then=lambda: jumpy.time.leap(jump))
+    await asyncio.wait_for(jumpy.buy(requests, progress=leap, result_lifetime_s=86_400.0), 60)
     assert "expired" not in jumpy.books().states()
 
-    jumpy.time.off -= jump
+    jumpy.time.leap(-jump)
     report = await jumpy.buy(requests, result_lifetime_s=86_400.0)
     assert (report.stop, report.tally.failed) == (None, 0)
     assert jumpy.books().states() == ["stored"] * 8
@@ -265,7 +265,7 @@ async def test_dead_runs_rows_are_taken_up_although_their_lease_lies_an_hour_ahe
     await asyncio.to_thread(
         subprocess.run, [sys.executable, "-c", ABANDON, *arguments], check=True, timeout=60
     )
-    jumpy.time.off -= HOUR
+    jumpy.time.leap(-HOUR)
     began = time.monotonic()
     report = await jumpy.buy([request])
     assert time.monotonic() - began < 20
@@ -280,10 +280,13 @@ async def test_expired_lease_of_a_living_run_costs_no_second_purchase(
     """After a jump ahead another run takes its rows; between them each is bought and kept once."""
     emulator.set_plan(EmulatorPlan(speed_up=1000, latency=SLOW))
     requests = make_requests(6)
-    first = asyncio.ensure_future(jumpy.buy(requests, run_id="first", result_lifetime_s=86_400.0))
-    while (await asyncio.to_thread(emulator.bill))["creates_accepted"] < 6:  # noqa: ASYNC110
-        await asyncio.sleep(0.01)  # another thread knows
-    jumpy.time.off += HOUR
+    all_sent = asyncio.Event()
+    sending = OnceSent(count=6, then=all_sent.set)
+    first = asyncio.ensure_future(
+        jumpy.buy(requests, run_id="first", progress=sending, result_lifetime_s=86_400.0)
+    )
+    await asyncio.wait_for(all_sent.wait(), 60)
+    jumpy.time.leap(HOUR)
     second = await jumpy.buy(requests, run_id="second", result_lifetime_s=86_400.0)
     await first
     assert second.tally.created == 0

@@ -9,12 +9,9 @@ import signal
 import sqlite3
 import subprocess
 import sys
-import threading
 from contextlib import closing
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import psutil
 import pytest
 import sqlalchemy as sa
 
@@ -30,18 +27,16 @@ from wan_pipeline_tests.generation.batch_fixture import (
     PRICE,
     PROFILE,
     Workbench,
-    make_request,
     make_requests,
 )
 from wan_pipeline_tests.permissions import OBEYS
-from wan_pipeline_tests.postgres_fixture import running
 from wan_pipeline_tests.reliability.accounts import ended_bill, forgotten_tasks
+from wan_pipeline_tests.reliability.once_sent import OnceSent
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from wan_pipeline.generation.progress import Tally
     from wan_pipeline_tests.cli.conftest import Folder
     from wan_pipeline_tests.emulator_fixture import RunningEmulator
 
@@ -208,28 +203,13 @@ def test_read_only_folder_stops_before_it_buys(emulator: RunningEmulator, tmp_pa
 # --- gone in mid-run ---
 
 
-@dataclass(kw_only=True)
-class OnceSent:
-    """A progress that does harm when so many creates were sent, between two steps of the batch."""
-
-    count: int
-    harm: Callable[[], object]
-    done: bool = False
-
-    def update(self, tally: Tally) -> None:
-        """Look at the counts."""
-        if not self.done and tally.created >= self.count:
-            self.done = True
-            self.harm()
-
-
 async def test_folder_that_is_gone_in_mid_run_and_back(
     emulator: RunningEmulator, bench: Workbench, tmp_path: Path
 ) -> None:
     """A disk was unmounted: the batch ends; with the folder back nothing was forgotten."""
     emulator.set_plan(EmulatorPlan(speed_up=1000, latency=SLOW))
     requests, elsewhere = make_requests(30), tmp_path / "elsewhere"
-    unmounting = OnceSent(count=5, harm=lambda: bench.folder.rename(elsewhere))
+    unmounting = OnceSent(count=5, then=lambda: bench.folder.rename(elsewhere))
     with pytest.raises(LedgerUnavailableError, match=r"removed, moved or replaced.*Put .* back"):
         await asyncio.wait_for(bench.buy(requests, progress=unmounting), 90)
     accepted = emulator.bill()["creates_accepted"]
@@ -253,96 +233,7 @@ async def test_folder_that_is_deleted_in_mid_run_stops_the_buying(
     """Nothing can be written down any more: at most what was on its way is bought."""
     emulator.set_plan(EmulatorPlan(speed_up=1000, latency=SLOW))
     await bench.prove_form()
-    deleting = OnceSent(count=5, harm=lambda: shutil.rmtree(bench.folder))
+    deleting = OnceSent(count=5, then=lambda: shutil.rmtree(bench.folder))
     with pytest.raises(LedgerUnavailableError, match="removed, moved or replaced"):
         await asyncio.wait_for(bench.buy(make_requests(60), progress=deleting), 90)
     assert emulator.bill()["creates_accepted"] <= 5 + bench.terms().window
-
-
-# --- a server that stops ---
-
-
-@dataclass(kw_only=True)
-class ServedBench(Workbench):
-    """Its ledger is on PostgreSQL."""
-
-    url: str = ""
-
-    def ledger(self) -> Ledger:
-        """The ledger; to be closed."""
-        return Ledger(self.url, PROFILE)
-
-
-async def until_accepted(emulator: RunningEmulator, count: int) -> None:
-    """Wait until the provider has taken so many."""
-    while (await asyncio.to_thread(emulator.bill))["creates_accepted"] < count:  # noqa: ASYNC110
-        await asyncio.sleep(0.01)  # another process knows
-
-
-def backends(pid: int) -> list[psutil.Process]:
-    """The server's processes that serve a connection."""
-    children = psutil.Process(pid).children()
-    return [each for each in children if "wan_test" in " ".join(each.cmdline())]
-
-
-@pytest.mark.postgres
-async def test_server_that_drops_its_connections_costs_nothing(
-    emulator: RunningEmulator, tmp_path: Path
-) -> None:
-    """It restarted after a crash: the run ends or goes on, and the next one finishes all of it."""
-    with running() as server, server.database() as url:
-        bench = ServedBench(folder=tmp_path, base_url=emulator.base_url, url=url)
-        emulator.set_plan(EmulatorPlan(speed_up=1000, latency=SLOW))
-        requests = make_requests(20)
-        buying = asyncio.ensure_future(bench.buy(requests))
-        await until_accepted(emulator, 5)
-        for backend in backends(server.address.pid):
-            backend.send_signal(signal.SIGTERM)
-        (ended,) = await asyncio.gather(asyncio.wait_for(buying, 90), return_exceptions=True)
-        if isinstance(ended, BaseException):  # whether a connection is in use is a matter of luck
-            assert isinstance(ended, LedgerUnavailableError), ended
-            assert "run again" in str(ended)
-        assert forgotten_tasks(emulator, bench.books(), tmp_path / "rescue") == set()
-        report = await bench.buy(requests)
-        assert (report.stop, report.tally.failed) == (None, 0)
-        assert bench.books().states() == ["stored"] * 20
-        assert bench.books().spent == ended_bill(emulator) == PRICE * 20
-        assert emulator.bill()["creates_received"] == 20
-
-
-@pytest.mark.postgres
-async def test_server_that_hangs_for_a_while_is_waited_for(
-    emulator: RunningEmulator, tmp_path: Path
-) -> None:
-    """Stopped and continued: everything waits, nothing is in doubt."""
-    with running() as server, server.database() as url:
-        bench = ServedBench(folder=tmp_path, base_url=emulator.base_url, url=url)
-        buying = asyncio.ensure_future(bench.buy(make_requests(20)))
-        await until_accepted(emulator, 3)
-        stopped = backends(server.address.pid)
-        # In a thread: a read that waits for the server holds up this loop.
-        resume = threading.Timer(1.0, lambda: [backend.resume() for backend in stopped])
-        resume.start()
-        for backend in stopped:
-            backend.suspend()
-        report = await asyncio.wait_for(buying, 90)
-        resume.join()
-        assert (report.stop, report.tally.done, report.tally.failed) == (None, 20, 0)
-        assert bench.books().spent == ended_bill(emulator) == PRICE * 20
-
-
-@pytest.mark.postgres
-async def test_server_that_is_not_there_stops_before_it_buys(
-    emulator: RunningEmulator, tmp_path: Path, postgres_url: str
-) -> None:
-    """A sentence without the password, and no create."""
-    gone = sa.make_url(postgres_url).set(port=9)
-    bench = ServedBench(
-        folder=tmp_path,
-        base_url=emulator.base_url,
-        url=gone.render_as_string(hide_password=False),
-    )
-    with pytest.raises(LedgerUnavailableError, match="Check that the server runs") as refused:
-        await bench.buy([make_request()])
-    assert str(gone.password) not in str(refused.value)
-    assert emulator.bill()["creates_received"] == 0
