@@ -103,6 +103,6 @@ def _final_kind(purchase: Purchase) -> str | None:
 def _not_retried(purchase: Purchase, max_attempts: int) -> str | None:
     if kind := _final_kind(purchase):
         return f"not retried: {kind}; {remedy_of(kind)}"
-    if purchase.attempt >= max_attempts:
-        return f"bought {purchase.attempt} times, WAN_MAX_ATTEMPTS is {max_attempts}"
+    if purchase.times_bought >= max_attempts:
+        return f"bought {purchase.times_bought} times, WAN_MAX_ATTEMPTS is {max_attempts}"
     return None

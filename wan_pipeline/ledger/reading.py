@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from contextlib import contextmanager
+from dataclasses import replace
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
@@ -48,11 +50,16 @@ class LedgerReader:
         Of the dataset's own attempts, or of one series of reproductions; likewise below.
         """
         found: dict[str, Purchase] = {}
+        released: Counter[str] = Counter()
         for row in self._select(schema.purchases, request_ids, series):
             purchase = Purchase.from_row(row)
+            released[purchase.request_id] += purchase.state is PurchaseState.RELEASED
             standing = found.get(purchase.request_id)
             if standing is None or standing.attempt < purchase.attempt:
                 found[purchase.request_id] = purchase
+        for request_id, count in released.items():
+            if count:
+                found[request_id] = replace(found[request_id], released=count)
         return found
 
     def images(

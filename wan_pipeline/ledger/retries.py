@@ -36,7 +36,8 @@ class RetryRule:
     Attributes:
         what: `failed`: refused by the provider or failed there, for a reason that may pass;
             `lost`: paid, and its result can no longer arrive. Empty for nothing.
-        max_attempts: no request is bought more often, whoever asks.
+        max_attempts: no request is bought more often, whoever asks. An attempt that a person
+            released made no task and does not count.
     """
 
     what: frozenset[Retry] = frozenset()
@@ -49,7 +50,7 @@ class RetryRule:
             purchase: the newest attempt at a request, or its reproduction in a series.
             lost: whether a paid image of it can no longer arrive.
         """
-        if purchase.series is not None or purchase.attempt >= self.max_attempts:
+        if purchase.series is not None or purchase.times_bought >= self.max_attempts:
             return False
         match purchase.state:
             case PurchaseState.FAILED | PurchaseState.REFUSED:

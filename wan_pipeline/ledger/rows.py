@@ -16,12 +16,11 @@ from wan_pipeline.ledger import schema
 from wan_pipeline.ledger.budget import Bucket
 from wan_pipeline.ledger.records import Purchase, PurchaseKey
 from wan_pipeline.ledger.series import in_series
-from wan_pipeline.ledger.states import ImageState
+from wan_pipeline.ledger.states import ImageState, PurchaseState
 
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from wan_pipeline.ledger.states import PurchaseState
     from wan_pipeline.ledger.transaction import Transaction
 
 __all__ = [
@@ -70,6 +69,9 @@ _LATEST = (
     .where(*_OF_REQUEST, _PURCHASES.attempt > 0)
     .order_by(_PURCHASES.attempt.desc())
     .limit(1)
+)
+_RELEASED = sa.select(sa.func.count()).where(
+    *_OF_REQUEST, _PURCHASES.attempt > 0, _PURCHASES.state == PurchaseState.RELEASED.value
 )
 _LOWEST = sa.select(sa.func.min(_PURCHASES.attempt)).where(*_OF_REQUEST)
 _HOLDER = sa.select(_PURCHASES.request_id, _PURCHASES.attempt).where(
@@ -127,7 +129,11 @@ def latest(
         else sa.select(schema.purchases).where(*_OF_REQUEST, in_series(series))
     )
     row = connection.execute(query, bound).one_or_none()
-    return Purchase.from_row(row) if row else None
+    if row is None:
+        return None
+    again = series is None and row.attempt > 1  # a first attempt has none before it
+    released = connection.execute(_RELEASED, bound).scalar_one() if again else 0
+    return Purchase.from_row(row, released=released)
 
 
 def holder_of_task(connection: sa.Connection, profile: str, task_id: str) -> PurchaseKey | None:

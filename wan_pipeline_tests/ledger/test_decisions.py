@@ -14,6 +14,7 @@ from wan_pipeline.ledger import schema
 from wan_pipeline.ledger.decisions import Decision, adopt, release, write_off
 from wan_pipeline.ledger.errors import DecisionError, TransitionError
 from wan_pipeline.ledger.records import Purchase, PurchaseKey
+from wan_pipeline.ledger.retries import Retry, RetryRule
 from wan_pipeline.ledger.states import PurchaseState
 from wan_pipeline_tests.ledger.conftest import LATER, PROFILE, intention
 
@@ -74,6 +75,26 @@ async def test_released_request_is_bought_anew_once(life: Life) -> None:
         (2, "planned", "mei", "attempt 1 was released"),
         (2, "intent", None, "form flat, reserved 0.03 USD"),
     ]
+
+
+async def test_released_attempt_does_not_count_for_the_bound(life: Life) -> None:
+    """It made no task; those that may have made one are counted, and there the bound holds."""
+    rule = RetryRule(what=frozenset({Retry.FAILED}), max_attempts=2)
+    bought: list[int] = []
+    for released in (True, True, False, True, False, False):
+        standing = await life.intend(retry=rule)
+        if isinstance(standing, Purchase):
+            bought.append(0)
+            continue
+        bought.append(standing.attempt)
+        if released:
+            await life.ledger.unknown(standing, life.owner, "timeout")
+            decide(life, release)
+        else:
+            await life.ledger.refused(standing, life.owner, code="x", message="no", kind="other")
+    assert bought == [1, 2, 3, 4, 5, 0]
+    newest = life.ledger.purchases()["r1"]
+    assert (newest.attempt, newest.released, newest.times_bought) == (5, 3, 2)
 
 
 async def test_written_off_price_counts_as_spent(life: Life) -> None:

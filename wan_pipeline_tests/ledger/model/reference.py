@@ -59,7 +59,10 @@ class Reference:
         wanted = (Retry.FAILED in retry.what and passing) or (
             Retry.LOST in retry.what and gone and not row.state.unfinished
         )
-        return attempt + 1 if wanted and attempt < retry.max_attempts else None
+        released = sum(
+            each == request and row.state is S.RELEASED for (each, _), row in self.rows.items()
+        )
+        return attempt + 1 if wanted and attempt - released < retry.max_attempts else None
 
     def committed(self, **wanted: str) -> Decimal:
         """Paid plus reserved, by what is wanted."""
