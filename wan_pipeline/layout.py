@@ -48,6 +48,11 @@ class DataLayout:
         return self.root / "ledger-server.txt"
 
     @property
+    def ledger_beside(self) -> Path:
+        """Says the same of either beside the folder, which may itself be moved or not mounted."""
+        return self.data_dir / f"{self.profile}-ledger.txt"
+
+    @property
     def rescue(self) -> Path:
         """Task ids that the ledger could not take."""
         return self.root / "rescue"

@@ -20,7 +20,7 @@ __all__ = ["has_ledger", "open_ledger"]
 
 def has_ledger(layout: DataLayout) -> bool:
     """Whether the folder goes with a ledger already, be it lost; opening one would make it so."""
-    files = (layout.ledger, layout.filed_ledger, layout.served_ledger)
+    files = (layout.ledger, layout.filed_ledger, layout.served_ledger, layout.ledger_beside)
     return any(file.exists() for file in files) or any(bought_files(layout))
 
 
@@ -71,8 +71,8 @@ def _refuse_beside_a_file(layout: DataLayout) -> None:
         raise ConfigurationError(
             f"WAN_LEDGER_URL is set, and the ledger {layout.ledger} has {bought} purchases that its"
             " ledger does not know: they would be bought a second time. Unset WAN_LEDGER_URL;"
-            f" or move that file and {layout.filed_ledger} away, if its purchases are not to count."
-            " Nothing was sent"
+            f" or move that file, {layout.filed_ledger} and {layout.ledger_beside} away, if its"
+            " purchases are not to count. Nothing was sent"
         )
     memory = remembered(layout.filed_ledger) or GIVEN_UP
     if memory.newest_event:
@@ -80,5 +80,6 @@ def _refuse_beside_a_file(layout: DataLayout) -> None:
             f"WAN_LEDGER_URL is set, and {layout.filed_ledger} remembers the ledger"
             f" {layout.ledger} with newest event number {memory.newest_event}: what was bought with"
             " it would be bought a second time. Unset WAN_LEDGER_URL and put that ledger back; or"
-            f" move {layout.filed_ledger} away, if its purchases are not to count. Nothing was sent"
+            f" move {layout.filed_ledger} and {layout.ledger_beside} away, if its purchases are not"
+            " to count. Nothing was sent"
         )

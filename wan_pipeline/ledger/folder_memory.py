@@ -1,7 +1,12 @@
-"""No ledger that knows less than its data folder: what it does not know would be bought again."""
+"""No ledger that knows less than its data folder: what it does not know would be bought again.
+
+It is remembered twice: in the profile's folder, which goes with its images wherever they are moved
+to, and beside it, for the day when the whole folder is gone or an older copy of it is put back.
+"""
 
 from __future__ import annotations
 
+import os
 import shlex
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -35,7 +40,7 @@ class FolderMemory:
 
     Attributes:
         layout: of the folder.
-        file: where it is remembered.
+        file: where it is remembered in the folder.
         ledger: the ledger's name without secrets; for one in the folder, its path.
         served: whether it is on a server.
     """
@@ -45,12 +50,14 @@ class FolderMemory:
     ledger: str
     served: bool
     _memory: Memory | None = field(init=False)
+    _beside: Memory | None = field(init=False)
     _ledger_id: str | None = field(init=False, default=None)
     _newest_event: int = field(init=False, default=0)
 
     def __post_init__(self) -> None:
         # Before the ledger is read: meanwhile another process may write both, this one last.
         self._memory = remembered(self.file)
+        self._beside = remembered(self.layout.ledger_beside)
 
     def require_file(self) -> None:
         """Refuse a ledger file that is gone or empty, before opening it makes a new one.
@@ -73,26 +80,35 @@ class FolderMemory:
         found = fact_named(connection, LEDGER_ID)
         newest = sa.select(sa.func.max(_EVENTS.seq)).where(_EVENTS.profile == self.layout.profile)
         self._newest_event = connection.execute(newest).scalar() or 0
-        memory = self._memory or Memory()
-        if None not in (found, memory.ledger_id) and found != memory.ledger_id:
-            raise self._refused(
-                f"{self.file} remembers {_named(memory, self.ledger) or 'another ledger'}, not"
-                f" {self.ledger}: its id is {memory.ledger_id} and its newest event"
-                f" {memory.newest_event}, here they are {found} and {self._newest_event}. What was"
-                " bought with it"
-            )
+        said = self._said()
+        for file, memory in said:
+            if None not in (found, memory.ledger_id) and found != memory.ledger_id:
+                raise self._refused(
+                    f"{file} remembers {_named(memory, self.ledger) or 'another ledger'}, not"
+                    f" {self.ledger}: its id is {memory.ledger_id} and its newest event"
+                    f" {memory.newest_event}, here they are {found} and {self._newest_event}. What"
+                    " was bought with it",
+                    file,
+                    memory,
+                )
         if not self._newest_event:
             self._refuse_nothing(f"knows of no purchase under profile {self.layout.profile}")
-        if self._newest_event < memory.newest_event:
-            raise self._refused(
-                f"the ledger {self.ledger} is older than what is in {self.layout.root}: its newest"
-                f" event is number {self._newest_event}, {self.file} remembers number"
-                f" {memory.newest_event}. What was bought in between"
-            )
+        for file, memory in said:
+            if self._newest_event < memory.newest_event:
+                raise self._refused(
+                    f"the ledger {self.ledger} is older than what was in {self.layout.root}: its"
+                    f" newest event is number {self._newest_event}, {file} remembers number"
+                    f" {memory.newest_event}. What was bought in between",
+                    file,
+                    memory,
+                )
 
     def opened(self, ledger_id: str | None) -> None:
         """Remember the ledger that was found to be the right one."""
         self._ledger_id = ledger_id
+        if self._memory == GIVEN_UP:
+            with suppress(OSError):  # neither there nor to be written: it has no word in anything
+                os.truncate(self.layout.ledger_beside, 0)
         # A new file has nothing to be remembered yet; and what a person gave up by emptying the
         # memory stays given up until something is bought.
         if self._newest_event or (self.served and self._memory != GIVEN_UP):
@@ -107,39 +123,66 @@ class FolderMemory:
         """
         name = self.ledger if self.served else self.layout.ledger.name  # folders are moved
         memory = Memory(name=name, ledger_id=self._ledger_id, newest_event=newest_event)
-        with suppress(OSError, ValueError):
-            memory.keep(self.file)
+        for file in (self.file, self.layout.ledger_beside):
+            if newest_event or file == self.file:
+                with suppress(OSError, ValueError):
+                    memory.keep(file)
+
+    def _said(self) -> list[tuple[Path, Memory]]:
+        """What is remembered and where; nothing once a person has given it up in the folder."""
+        if self._memory == GIVEN_UP:
+            return []
+        both = ((self.file, self._memory), (self.layout.ledger_beside, self._beside))
+        return [(file, memory) for file, memory in both if memory not in (None, GIVEN_UP)]
 
     def _refuse_nothing(self, what: str) -> None:
         """Refuse a ledger without events where some are remembered, or their files are there."""
-        if self._memory == GIVEN_UP:
+        for file, memory in self._said():
+            if memory.newest_event:
+                raise self._refused(
+                    f"the ledger {self.ledger} {what}, and {file} remembers"
+                    f" {_named(memory, self.ledger) or 'it'} with newest event number"
+                    f" {memory.newest_event}. What was bought",
+                    file,
+                    memory,
+                )
+        if GIVEN_UP in (self._memory, self._beside if self._memory is None else None):
             return
-        if self._memory is not None and self._memory.newest_event:
+        bought = next(bought_files(self.layout), None)
+        if bought is not None:
             raise self._refused(
-                f"the ledger {self.ledger} {what}, and {self.file} remembers"
-                f" {_named(self._memory, self.ledger) or 'it'} with newest event number"
-                f" {self._memory.newest_event}. What was bought"
-            )
-        file = next(bought_files(self.layout), None)
-        if file is not None:
-            raise self._refused(
-                f"the ledger {self.ledger} {what}, and {file} was bought. What is in"
-                f" {self.layout.root}"
+                f"the ledger {self.ledger} {what}, and {bought} was bought. What is in"
+                f" {self.layout.root}",
+                self.file,
             )
 
-    def _refused(self, what: str) -> ConfigurationError:
-        put_back = (
-            "Set WAN_LEDGER_URL to the ledger that bought it, or to a restored copy that has all"
-            " of it"
-            if self.served
-            else f"Put the newest ledger back as {self.layout.ledger}, together with its"
-            f" {self.layout.ledger.name}-wal file if it has one"
-        )
+    def _refused(self, what: str, file: Path, memory: Memory | None = None) -> ConfigurationError:
+        """An error that says what to do, with the file to be emptied if nothing can be done."""
         return ConfigurationError(
-            f"{what} would be bought a second time. {put_back}; then run again. Only if it is"
-            f" really lost: empty {self.file} (: > {shlex.quote(str(self.file))}); then what the"
+            f"{what} would be bought a second time. {self._put_back(file, memory)}; then run again."
+            " Only if it is"
+            f" really lost: empty {file} (: > {shlex.quote(str(file))}); then what the"
             " ledger does not know counts as never bought and is bought and paid again. Nothing"
             " was sent"
+        )
+
+    def _put_back(self, file: Path, memory: Memory | None) -> str:
+        """What to do about a ledger that is not the one that was remembered in a file."""
+        name = self.layout.ledger.name
+        if self.served if memory is None else memory.name != name:
+            return (
+                "Set WAN_LEDGER_URL to the ledger that bought it, or to a restored copy that has"
+                " all of it"
+            )
+        unset = "Unset WAN_LEDGER_URL. " if self.served else ""
+        if file == self.layout.ledger_beside:
+            return (
+                f"{unset}Put the folder {self.layout.root} back, such as by mounting its disk, with"
+                f" its newest {name}, and that file's -wal if it has one"
+            )
+        return (
+            f"{unset}Put the newest ledger back as {self.layout.ledger}, together with its"
+            f" {name}-wal file if it has one"
         )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import secrets
+import shutil
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -146,6 +147,31 @@ async def test_lost_file_is_remembered_before_a_server_is_taken_instead(
     assert has_ledger(layout)
     with pytest.raises(ConfigurationError, match=r"ledger-file\.txt.* a second time"):
         open_ledger(layout, postgres_url)
+
+
+@pytest.mark.postgres
+async def test_folder_that_is_gone_still_names_its_ledger(
+    tmp_path: Path, postgres_url: str
+) -> None:
+    """Whichever kind it was, and whichever is asked for now; a server knows what was bought."""
+    filed, served = (
+        DataLayout(tmp_path / "filed", PROFILE),
+        DataLayout(tmp_path / "served", PROFILE),
+    )
+    await buy(open_ledger(filed, None))
+    await buy(open_ledger(served, postgres_url))
+    for layout in (filed, served):
+        shutil.rmtree(layout.root)
+        assert has_ledger(layout)
+    put_back = r"-ledger\.txt remembers.* a second time\. {}Put the folder .*Nothing was sent"
+    with pytest.raises(ConfigurationError, match=put_back.format("")):
+        open_ledger(filed, None)
+    with pytest.raises(ConfigurationError, match=put_back.format(r"Unset WAN_LEDGER_URL\. ")):
+        open_ledger(filed, postgres_url)
+    with pytest.raises(ConfigurationError, match=r" a second time\. Set WAN_LEDGER_URL to"):
+        open_ledger(served, None)
+    with open_ledger(served, postgres_url) as ledger:
+        assert sum(ledger.counts().values()) == 1
 
 
 @pytest.mark.postgres
