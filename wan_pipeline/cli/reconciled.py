@@ -28,7 +28,9 @@ SHOWN = 50
 _SPOKEN = {
     LeftoverKind.UNKNOWN: "unknown: a task may exist",
     LeftoverKind.EXPIRED: "expired: made, never fetched",
+    LeftoverKind.WAITING: "waiting: paid, not fetched so far",
     LeftoverKind.LOST: "lost: paid, cannot arrive",
+    LeftoverKind.CHARGED: "charged: its task failed",
     LeftoverKind.PRICE: "charged other than the price",
 }
 

@@ -192,10 +192,21 @@ def _remedies(left: Sequence[Leftover]) -> list[str]:
             "unknown: look for them in the provider's console, then `wan ledger adopt REQUEST"
             " TASK_ID`, `wan ledger release REQUEST` or `wan ledger write-off REQUEST`"
         )
+    if LeftoverKind.WAITING in kinds:
+        notes.append(
+            "waiting: each run and `wan reconcile` try again until the URL dies; remove what is in"
+            " the way before that"
+        )
     if kinds & {LeftoverKind.EXPIRED, LeftoverKind.LOST}:
         notes.append(
             "expired and lost: gone; `wan run --retry lost` buys them again, for their price. Of a"
             " reproduction another label buys them"
+        )
+    if LeftoverKind.CHARGED in kinds:
+        notes.append(
+            "charged: the provider reported a cost for a task that failed; ask its support for the"
+            " money, by the task's id. Where the reason may pass, `wan run --retry failed` buys"
+            " the request again, for its price"
         )
     if LeftoverKind.PRICE in kinds:
         notes.append(

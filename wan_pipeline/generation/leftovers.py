@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from decimal import Decimal
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
 from wan_pipeline.ledger import schema
+from wan_pipeline.ledger.reasons import problem_of
 from wan_pipeline.ledger.review import price_differences
 from wan_pipeline.ledger.states import ImageState, PurchaseState
 from wan_pipeline.told import reason_told
@@ -34,13 +35,17 @@ class LeftoverKind(StrEnum):
     Attributes:
         UNKNOWN: a task may exist; its price is set aside.
         EXPIRED: a task existed and its result died before anybody fetched it.
+        WAITING: an image was paid for, could not be fetched so far, and may still arrive.
         LOST: an image was paid for and can no longer arrive.
+        CHARGED: the task failed, and the provider reported a cost for it all the same.
         PRICE: the provider reported another cost than price times images, or no amount.
     """
 
     UNKNOWN = "unknown"
     EXPIRED = "expired"
+    WAITING = "waiting"
     LOST = "lost"
+    CHARGED = "charged"
     PRICE = "price"
 
 
@@ -78,7 +83,7 @@ def leftovers(view: Snapshot) -> list[Leftover]:
     So does the newest of its reproductions, which nothing but a further series follows. An unknown
     always counts, since its price stays reserved until somebody decides.
     """
-    return [*_without_result(view), *_lost(view), *_prices(view)]
+    return [*_without_result(view), *_waiting(view), *_lost(view), *_charged(view), *_prices(view)]
 
 
 def _newest(view: Snapshot) -> sa.Subquery:
@@ -101,19 +106,10 @@ def _without_result(view: Snapshot) -> Iterator[Leftover]:
     """Unknown and expired purchases."""
     newest = _newest(view)
     for state in (PurchaseState.UNKNOWN, PurchaseState.EXPIRED):
-        query = (
-            sa.select(schema.purchases)
-            .where(_PURCHASES.profile == view.profile, _PURCHASES.state == state.value)
-            .order_by(_PURCHASES.created_at, _PURCHASES.request_id)
-        )
+        query = _purchases(view, state)
         if state is not PurchaseState.UNKNOWN:
-            query = query.join(
-                newest,
-                (newest.c.request_id == _PURCHASES.request_id)
-                & (newest.c.attempt == _PURCHASES.attempt),
-            )
-        rows = view.connection.execute(query)
-        for row in rows:
+            query = query.join(newest, _is_of(newest))
+        for row in view.connection.execute(query):
             yield Leftover(
                 kind=LeftoverKind(state.value),
                 request_id=row.request_id,
@@ -128,54 +124,98 @@ def _without_result(view: Snapshot) -> Iterator[Leftover]:
 
 
 def _lost(view: Snapshot) -> Iterator[Leftover]:
-    """Purchases with lost images, and these images' share of the cost."""
+    """Purchases with images that can no longer arrive."""
     newest = _newest(view)
-    lost = sa.func.sum(sa.case((_IMAGES.state == ImageState.LOST.value, 1), else_=0))
+    query = _with_images(view, _IMAGES.state == ImageState.LOST.value)
+    return _of_images(view, query.join(newest, _is_of(newest)), LeftoverKind.LOST)
+
+
+def _waiting(view: Snapshot) -> Iterator[Leftover]:
+    """Purchases with images that were tried in vain and may still arrive, of any attempt."""
+    states = [state.value for state in ImageState if state.may_arrive]
+    tried = _IMAGES.state.in_(states) & _IMAGES.problem.is_not(None)
+    return _of_images(view, _with_images(view, tried), LeftoverKind.WAITING)
+
+
+def _with_images(view: Snapshot, wanted: sa.ColumnElement[bool]) -> sa.Select[Any]:
+    """Purchases with such images, by age: how many, of how many, and the problem of one."""
+    such = sa.func.sum(sa.case((wanted, 1), else_=0))
     counts = (
         sa.select(
             _IMAGES.request_id.label("request_id"),
             _IMAGES.attempt.label("attempt"),
             sa.func.count().label("images"),
-            lost.label("lost"),
-            sa.func.max(_IMAGES.problem).label("problem"),
+            such.label("such"),
+            sa.func.max(sa.case((wanted, _IMAGES.problem))).label("problem"),
         )
         .where(_IMAGES.profile == view.profile)
         .group_by(_IMAGES.request_id, _IMAGES.attempt)
-        .having(lost > 0)
+        .having(such > 0)
         .subquery()
     )
-    rows = view.connection.execute(
-        sa.select(schema.purchases, counts.c.images, counts.c.lost, counts.c.problem)
-        .join(
-            counts,
-            (counts.c.request_id == _PURCHASES.request_id)
-            & (counts.c.attempt == _PURCHASES.attempt),
-        )
-        .join(
-            newest,
-            (newest.c.request_id == _PURCHASES.request_id)
-            & (newest.c.attempt == _PURCHASES.attempt),
-        )
+    return (
+        sa.select(schema.purchases, counts.c.images, counts.c.such, counts.c.problem)
+        .join(counts, _is_of(counts))
         .where(_PURCHASES.profile == view.profile)
         .order_by(_PURCHASES.created_at, _PURCHASES.request_id)
     )
-    for row in rows:
-        share = (row.cost_usd or ZERO) * row.lost / row.images
+
+
+def _of_images(view: Snapshot, query: sa.Select[Any], kind: LeftoverKind) -> Iterator[Leftover]:
+    """Such purchases, with these images' share of the cost."""
+    for row in view.connection.execute(query):
+        share = (row.cost_usd or ZERO) * row.such / row.images
         yield Leftover(
-            kind=LeftoverKind.LOST,
+            kind=kind,
             request_id=row.request_id,
             attempt=row.attempt,
             prompt_set=row.bought_by_set,
             task_id=row.task_id,
             since=row.created_at,
-            images=row.lost,
+            images=row.such,
             usd=share.quantize(NANO),
             reason=reason_told(row.problem),
         )
 
 
+def _charged(view: Snapshot) -> Iterator[Leftover]:
+    """Purchases whose task failed and cost something: money for which nothing came."""
+    newest = _newest(view)
+    query = _purchases(view, PurchaseState.FAILED).join(newest, _is_of(newest))
+    for row in view.connection.execute(query.where(_PURCHASES.cost_usd > ZERO)):
+        yield Leftover(
+            kind=LeftoverKind.CHARGED,
+            request_id=row.request_id,
+            attempt=row.attempt,
+            prompt_set=row.bought_by_set,
+            task_id=row.task_id,
+            since=row.created_at,
+            images=row.n,
+            usd=row.cost_usd,
+            reason=problem_of(row.error_code, row.error_message),
+        )
+
+
+def _purchases(view: Snapshot, state: PurchaseState) -> sa.Select[Any]:
+    """Rows in a state, by age."""
+    return (
+        sa.select(schema.purchases)
+        .where(_PURCHASES.profile == view.profile, _PURCHASES.state == state.value)
+        .order_by(_PURCHASES.created_at, _PURCHASES.request_id)
+    )
+
+
+def _is_of(attempts: sa.Subquery) -> sa.ColumnElement[bool]:
+    """That a purchase is one of these attempts."""
+    return (attempts.c.request_id == _PURCHASES.request_id) & (
+        attempts.c.attempt == _PURCHASES.attempt
+    )
+
+
 def _prices(view: Snapshot) -> Iterator[Leftover]:
     for each in price_differences(view):
+        if each.failed:  # whatever it cost, the price of an image had no part in it
+            continue
         yield Leftover(
             kind=LeftoverKind.PRICE,
             request_id=each.request_id,

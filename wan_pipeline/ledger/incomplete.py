@@ -85,7 +85,10 @@ def explain(
     step = told.next_step
     if state in (PurchaseState.FAILED, PurchaseState.REFUSED):
         step = remedy_of(kind) if kind in FINAL_KINDS else _RETRY_FAILED
-    return Explanation(purchase.problem or told.reason, step)
+    reason = purchase.problem or told.reason
+    if state is PurchaseState.FAILED and purchase.cost_usd:
+        reason = f"{reason}; {_money(purchase)} all the same"
+    return Explanation(reason, step)
 
 
 def state_told(purchase: Purchase | None, images: Sequence[ImageRecord]) -> str:

@@ -85,6 +85,7 @@ class PriceDifference:
         cost_usd: what counts: as reported, or the price where that cannot be read.
         expected_usd: price at the time of the intent, times `images`.
         told: what was reported, where it cannot be read; else empty.
+        failed: whether its task failed, and was charged all the same.
     """
 
     request_id: str
@@ -96,6 +97,7 @@ class PriceDifference:
     cost_usd: Decimal
     expected_usd: Decimal
     told: str = ""
+    failed: bool = False
 
     @property
     def surplus_usd(self) -> Decimal:
@@ -150,6 +152,7 @@ def price_differences(view: Snapshot) -> list[PriceDifference]:
             _PURCHASES.request_id,
             _PURCHASES.attempt,
             _PURCHASES.bought_by_set.label("prompt_set"),
+            _PURCHASES.state,
             _PURCHASES.task_id,
             _PURCHASES.created_at,
             _PURCHASES.cost_usd,
@@ -184,6 +187,7 @@ def price_differences(view: Snapshot) -> list[PriceDifference]:
             cost_usd=row.cost_usd,
             expected_usd=row.price_usd * row.images,
             told=(row.detail or "").partition(schema.UNREADABLE_COST)[2],
+            failed=row.state == PurchaseState.FAILED.value,
         )
         for row in rows
     ]
