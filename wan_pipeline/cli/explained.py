@@ -60,8 +60,10 @@ def explained(console: Console) -> Generator[None]:
     """End the command with a sentence when something expected goes wrong in the block."""
     try:
         yield
+    except BrokenPipeError:  # whoever reads our output has enough; the framework ends quietly
+        raise
     except (WanError, PromptError, LedgerError, ReleaseError, OSError) as error:
-        say(console, str(error))
+        say(console, _told(error))
         raise typer.Exit(exit_code_of(type(error).__name__)) from error
     except ValidationError as error:
         for problem in error.errors():
@@ -102,6 +104,17 @@ def exit_code_of(error_class: str) -> ExitCode:
     if error_class in _names(STOPS):
         return ExitCode.STOPPED
     return ExitCode.INCOMPLETE if error_class in _names(FINDINGS) else ExitCode.ERROR
+
+
+def _told(error: Exception) -> str:
+    """Its message; of the system's own errors a sentence, which they have none of."""
+    if not isinstance(error, OSError) or error.errno is None or error.filename is None:
+        return str(error)
+    place = error.filename2 or error.filename
+    return (
+        f"{place}: {error.strerror}. Name another place, or see to it that this one can be read and"
+        " written and its disk has room; then run again"
+    )
 
 
 def _names(classes: tuple[type[Exception], ...]) -> set[str]:

@@ -17,8 +17,14 @@ from wan_pipeline.cli.explained import explained
 from wan_pipeline.cli.opened import opened_ledger
 from wan_pipeline.cli.screen import open_console, warn
 from wan_pipeline.ledger.filters import RowFilter
-from wan_pipeline.ledger.lookup import find_purchases, find_request, history_of
+from wan_pipeline.ledger.lookup import (
+    find_purchases,
+    find_request,
+    history_of,
+    sets_that_bought,
+)
 from wan_pipeline.ledger.states import PurchaseState
+from wan_pipeline.prompts.sets import scan
 from wan_pipeline.settings import Settings
 from wan_pipeline.wan.errors import ConfigurationError
 
@@ -91,6 +97,7 @@ def show(
         from wan_pipeline.cli.purchases import history_table, purchases_table  # noqa: PLC0415
 
         named = _named(found, requests)
+        _require_sets(found, prompt_set)
         only = _filter(named, state, prompt_set, day)
         purchases, count = find_purchases(found, only, limit=limit)
         events = history_of(found, named[0]) if len(named) == 1 else None
@@ -143,6 +150,7 @@ def export(
     with explained(console), opened_ledger(settings) as found:
         from wan_pipeline.ledger import export as files  # noqa: PLC0415  keeps --help fast
 
+        _require_sets(found, prompt_set)
         only = _filter(_named(found, requests), state, prompt_set, day)
         if file_format is Format.PARQUET:
             if table is not None:
@@ -173,6 +181,24 @@ ledger.command("write-off")(write_off)
 def _named(found: Ledger, beginnings: list[str] | None) -> list[str]:
     """The requests that are meant, each once."""
     return list(dict.fromkeys(find_request(found, each) for each in beginnings or ()))
+
+
+def _require_sets(found: Ledger, names: list[str] | None) -> None:
+    """That each named set has bought something, or at least may.
+
+    Raises:
+        ConfigurationError: a name is of none.
+    """
+    if not names:
+        return
+    bought = sets_that_bought(found)
+    known = bought | set(scan(Settings().layout.prompts_dir).sets)
+    if unknown := [name for name in names if name not in known]:
+        raise ConfigurationError(
+            f"no set {', '.join(unknown)} has bought anything under profile {found.profile}, and"
+            f" there is no prompt file of that name (bought: {', '.join(sorted(bought)) or 'none'})"
+            ". Name one of those, or none for all"
+        )
 
 
 def _filter(

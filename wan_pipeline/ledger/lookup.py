@@ -25,6 +25,7 @@ __all__ = [
     "find_purchases",
     "find_request",
     "history_of",
+    "sets_that_bought",
 ]
 
 BEGINNING = re.compile("[0-9a-f]{6,64}")
@@ -90,6 +91,13 @@ def find_purchases(
     with snapshot(reader) as view:
         found = [Purchase.from_row(row) for row in view.connection.execute(query)]
         return found, view.connection.execute(count).scalar_one()
+
+
+def sets_that_bought(reader: LedgerReader) -> set[str]:
+    """Names of prompt sets, and of series of reproductions, that have purchases."""
+    query = sa.select(_PURCHASES.bought_by_set).where(_PURCHASES.profile == reader.profile)
+    with snapshot(reader) as view:
+        return set(view.connection.execute(query.distinct()).scalars())
 
 
 def history_of(reader: LedgerReader, request_id: str) -> list[Event]:

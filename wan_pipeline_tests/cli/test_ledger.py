@@ -5,6 +5,10 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
+import shlex
+import subprocess
+import sys
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -36,6 +40,7 @@ def test_purchases_are_listed_and_filtered(doubtful: Folder) -> None:
     assert {Decimal(each["reserved_usd"]) for each in unknown} == {Decimal("0.03")}
     assert shown(doubtful, "--state", "unknown", "--state", "stored")["count"] == 4
     assert shown(doubtful, "--set", "tests")["count"] == 4
+    doubtful.write("another.csv", "prompt\nnot bought yet\n")
     assert shown(doubtful, "--set", "another")["count"] == 0
     today = f"{datetime.now(UTC):%Y-%m-%d}"
     days = (today, "2001-01-01")
@@ -167,3 +172,51 @@ def test_csv_goes_to_standard_output_or_a_file(doubtful: Folder, tmp_path: Path)
     with file.open(newline="") as stream:
         assert [row["to_state"] for row in csv.DictReader(stream)] == ["intent", "unknown"]
     assert [path.name for path in file.parent.iterdir()] == ["events.csv"]
+
+
+@pytest.mark.parametrize("command", ["show", "export"])
+def test_a_set_that_bought_nothing_is_explained(command: str, doubtful: Folder) -> None:
+    """A mistyped name is no empty table; the names that there are, are told."""
+    done = doubtful.wan("ledger", command, "--set", "testss")
+    assert done.exit_code == 2, done.output
+    said = " ".join(done.output.split())
+    assert "no set testss has bought anything under profile emulator" in said
+    assert "(bought: tests)" in said
+
+
+@pytest.mark.parametrize(
+    ("args", "file", "why"),
+    [
+        (("--format", "csv"), "a folder", "Is a directory"),
+        ((), "a file", "File exists"),
+        (("--format", "csv"), "/proc/ledger.csv", "/proc/"),
+    ],
+)
+def test_a_place_that_cannot_be_written_is_named(
+    args: tuple[str, ...], file: str, why: str, doubtful: Folder, tmp_path: Path
+) -> None:
+    """In a sentence with what to do, and nothing is left there."""
+    (tmp_path / "a folder").mkdir()
+    (tmp_path / "a file").write_text("mine")
+    done = doubtful.wan("ledger", "export", *args, "--output", str(tmp_path / file))
+    assert done.exit_code == 1, done.output
+    said = " ".join(done.output.split())
+    assert why in said
+    assert "Name another place" in said
+    assert "Errno" not in said
+    assert list((tmp_path / "a folder").iterdir()) == []
+    assert (tmp_path / "a file").read_text() == "mine"
+
+
+def test_a_reader_that_has_enough_is_no_error(doubtful: Folder) -> None:
+    """As in `wan ledger export --format csv | head -1`."""
+    command = shlex.quote(str(Path(sys.executable).with_name("wan")))
+    done = subprocess.run(
+        ["bash", "-c", f"{command} ledger export --format csv --table events | true"],
+        env={**os.environ, **doubtful.env},
+        capture_output=True,
+        check=False,
+        text=True,
+        timeout=60,
+    )
+    assert (done.stdout, done.stderr) == ("", "")
