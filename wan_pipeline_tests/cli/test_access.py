@@ -13,8 +13,7 @@ import pytest
 
 from wan_pipeline.cli.exit_codes import ExitCode
 from wan_pipeline_tests.cli.conftest import NOWHERE, Folder, folder_at
-from wan_pipeline_tests.dataset.release.conftest import KITES, TRAMS
-from wan_pipeline_tests.dataset.release.workshop import Workshop
+from wan_pipeline_tests.dataset.release.toys import toys
 from wan_pipeline_tests.permissions import OBEYS
 
 if TYPE_CHECKING:
@@ -27,9 +26,7 @@ pytestmark = pytest.mark.slow  # each command is a process of its own
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Folder:
     """Two sets, of which `toys@v1` has the first."""
     path = tmp_path_factory.mktemp("access")
-    with Workshop(path) as workshop:
-        workshop.build("kites", KITES)
-        workshop.build("trams", TRAMS)
+    with toys(path) as workshop:
         workshop.release("toys", "kites")
     return folder_at(path, NOWHERE)
 

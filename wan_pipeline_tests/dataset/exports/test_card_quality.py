@@ -9,8 +9,7 @@ import pytest
 from wan_pipeline.dataset.exports.export import export_release
 from wan_pipeline.dataset.exports.terms import ExportFormat, ExportTerms
 from wan_pipeline.dataset.release.reader import open_release
-from wan_pipeline_tests.dataset.release.conftest import KITES, TRAMS
-from wan_pipeline_tests.dataset.release.workshop import Workshop
+from wan_pipeline_tests.dataset.release.toys import toys
 from wan_pipeline_tests.release_fixture import make_release, picture
 
 if TYPE_CHECKING:
@@ -18,14 +17,13 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from wan_pipeline.dataset.release.reader import Release
+    from wan_pipeline_tests.dataset.release.workshop import Workshop
 
 
 @pytest.fixture
 def workshop(tmp_path: Path) -> Iterator[Workshop]:
     """Two sets, none of them checked: six images and two."""
-    with Workshop(tmp_path / "data") as made:
-        made.build("kites", KITES)
-        made.build("trams", TRAMS)
+    with toys(tmp_path / "data") as made:
         yield made
 
 

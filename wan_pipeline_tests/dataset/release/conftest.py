@@ -8,24 +8,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from wan_pipeline_tests.dataset.release.workshop import Workshop
+from wan_pipeline_tests.dataset.release.toys import toys
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-KITES = """\
-prompt_id,prompt,n,seed,replicas,sku
-kite,A red kite,2,1,1,0071
-tea,清晨的山中茶屋,1,7,2,x
-twin-1,a lighthouse,1,99,1,
-twin-2,a lighthouse,1,99,1,
-"""
-TRAMS = """\
-prompt_id,prompt,seed,line
-tram,an old tram,5,12
-kite,A blue kite,6,
-"""
+    from wan_pipeline_tests.dataset.release.workshop import Workshop
 
 
 @dataclass(frozen=True)
@@ -40,9 +29,7 @@ class Released:
 @pytest.fixture
 def workshop(tmp_path: Path) -> Iterator[Workshop]:
     """`kites`: five purchases, seven rows, six files; `trams`: two more of each."""
-    with Workshop(tmp_path / "data") as made:
-        made.build("kites", KITES)
-        made.build("trams", TRAMS)
+    with toys(tmp_path / "data") as made:
         yield made
 
 
@@ -50,9 +37,7 @@ def workshop(tmp_path: Path) -> Iterator[Workshop]:
 def released_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder that `released` copies."""
     folder = tmp_path_factory.mktemp("released") / "data"
-    with Workshop(folder) as made:
-        made.build("kites", KITES)
-        made.build("trams", TRAMS)
+    with toys(folder) as made:
         made.release("toys", "kites")
         made.release("toys", "kites", "trams")
     return folder

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from wan_pipeline.dataset.release.content import CONTENT_COLUMNS, ContentHash
 from wan_pipeline.dataset.release.tables import RELEASE_IMAGES
-from wan_pipeline_tests.dataset.release.conftest import KITES, TRAMS
+from wan_pipeline_tests.dataset.release.toys import KITES, TRAMS
 from wan_pipeline_tests.dataset.release.workshop import Workshop
 from wan_pipeline_tests.ledger.entries import MORNING
 

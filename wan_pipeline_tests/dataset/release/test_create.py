@@ -9,7 +9,7 @@ import sys
 import threading
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow.parquet as pq
 import pytest
@@ -24,9 +24,12 @@ from wan_pipeline.dataset.release.split import SplitRatios
 from wan_pipeline.dataset.release.tables import RELEASE_IMAGES
 from wan_pipeline.ledger import schema
 from wan_pipeline.temp_files import TEMP_PREFIX
-from wan_pipeline_tests.dataset.release.conftest import KITES, Released
+from wan_pipeline_tests.dataset.release.toys import KITES
 from wan_pipeline_tests.dataset.release.workshop import Workshop, tiny_png
 from wan_pipeline_tests.release_fixture import picture
+
+if TYPE_CHECKING:
+    from wan_pipeline_tests.dataset.release.conftest import Released
 
 KILLED_EVERYWHERE = """
 import os, signal, sys

@@ -20,7 +20,7 @@ from wan_pipeline.dataset.release.reference import versions_of
 from wan_pipeline.ledger import schema
 from wan_pipeline.prompts.errors import PromptError
 from wan_pipeline.temp_files import TEMP_PREFIX
-from wan_pipeline_tests.dataset.release.conftest import KITES
+from wan_pipeline_tests.dataset.release.toys import KITES
 from wan_pipeline_tests.dataset.release.workshop import Workshop
 
 if TYPE_CHECKING:

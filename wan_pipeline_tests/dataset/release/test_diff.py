@@ -12,11 +12,13 @@ from wan_pipeline.dataset.release.diff import ReleaseDiff, diff_releases
 from wan_pipeline.dataset.release.reader import open_release
 from wan_pipeline.dataset.release.split import SplitRatios
 from wan_pipeline.ledger import schema
-from wan_pipeline_tests.dataset.release.conftest import KITES, Released
+from wan_pipeline_tests.dataset.release.toys import KITES
 from wan_pipeline_tests.dataset.release.workshop import Workshop, tiny_png
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from wan_pipeline_tests.dataset.release.conftest import Released
 
 
 def compare(releases: Path, before: str, after: str) -> ReleaseDiff:

@@ -19,7 +19,7 @@ from wan_pipeline.dataset.trace.errors import (
 from wan_pipeline.dataset.trace.story import FoundBy
 from wan_pipeline.dataset.trace.trace import trace
 from wan_pipeline.prompts.plan_table import REQUESTS_FILE
-from wan_pipeline_tests.dataset.release.conftest import KITES, TRAMS
+from wan_pipeline_tests.dataset.release.toys import KITES, TRAMS
 from wan_pipeline_tests.dataset.release.workshop import Workshop, tiny_png
 
 if TYPE_CHECKING:
