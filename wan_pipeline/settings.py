@@ -14,7 +14,7 @@ from pydantic import SecretStr
 from wan_pipeline.dataset.quality.flags import Thresholds
 from wan_pipeline.layout import DataLayout
 from wan_pipeline.ledger.budget import Caps
-from wan_pipeline.ledger.choice import has_ledger, open_ledger
+from wan_pipeline.ledger.choice import has_ledger, ledger_to_look_at, open_ledger
 from wan_pipeline.speed_up import DEFAULT_SPEED_UP, speed_up_in, unusable_plan
 from wan_pipeline.variables import Variables
 from wan_pipeline.wan.client import Timeouts
@@ -23,6 +23,8 @@ from wan_pipeline.wan.guard import is_loopback_url
 from wan_pipeline.wan.profiles import PROFILES, Limits, Profile, ProfileName
 
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
     from wan_pipeline.ledger.ledger import Ledger
 
 __all__ = ["EMULATOR_KEY", "DataLayout", "Settings"]
@@ -123,8 +125,15 @@ class Settings(Variables):
             ConfigurationError: what the data folder holds was bought with another one.
             LedgerError: it cannot be opened.
         """
-        url = None if self.ledger_url is None else self.ledger_url.get_secret_value().strip()
-        return open_ledger(self.layout, url)
+        return open_ledger(self.layout, self._ledger_url)
+
+    def ledger_to_look_at(self) -> AbstractContextManager[Ledger]:
+        """The same for a block that changes nothing, also where nothing may be written."""
+        return ledger_to_look_at(self.layout, self._ledger_url)
+
+    @property
+    def _ledger_url(self) -> str | None:
+        return None if self.ledger_url is None else self.ledger_url.get_secret_value().strip()
 
     @property
     def has_ledger(self) -> bool:

@@ -93,7 +93,7 @@ def show(
     The column price or cost is what was paid, or with a question mark what is set aside.
     """
     console = open_console(stderr=as_json)
-    with explained(console), opened_ledger(Settings()) as found:
+    with explained(console), opened_ledger(Settings(), to_look=True) as found:
         from wan_pipeline.cli.purchases import history_table, purchases_table  # noqa: PLC0415
 
         named = _named(found, requests)
@@ -147,7 +147,7 @@ def export(
     """
     console = open_console(stderr=True)
     settings = Settings()
-    with explained(console), opened_ledger(settings) as found:
+    with explained(console), opened_ledger(settings, to_look=True) as found:
         from wan_pipeline.ledger import export as files  # noqa: PLC0415  keeps --help fast
 
         _require_sets(found, prompt_set)

@@ -17,8 +17,12 @@ __all__ = ["opened_ledger"]
 
 
 @contextmanager
-def opened_ledger(settings: Settings) -> Generator[Ledger]:
+def opened_ledger(settings: Settings, *, to_look: bool = False) -> Generator[Ledger]:
     """The profile's ledger; looking for one makes none.
+
+    Args:
+        settings: whose.
+        to_look: nothing is changed with it, so that it need not be writable.
 
     Raises:
         ConfigurationError: there is none yet.
@@ -30,5 +34,5 @@ def opened_ledger(settings: Settings) -> Generator[Ledger]:
             f" {settings.profile.value}. `wan run` builds; WAN_PROFILE and WAN_DATA_DIR say where"
             " to look"
         )
-    with settings.open_ledger() as ledger:
+    with settings.ledger_to_look_at() if to_look else settings.open_ledger() as ledger:
         yield ledger

@@ -83,7 +83,7 @@ def read_status(settings: Settings, sets: Collection[str] | None) -> dict[str, A
         )
         return found
     wanted = [name for name in planned if sets is None or name in sets]
-    with settings.open_ledger() as ledger:
+    with settings.ledger_to_look_at() as ledger:
         found |= _ledger_facts(ledger)
         found["caps"] = _caps(ledger, settings.caps, wanted)
         for name in wanted:

@@ -40,7 +40,7 @@ def trace(
     """
     console = open_console(stderr=as_json)
     settings = Settings()
-    with explained(console), opened_ledger(settings) as ledger:
+    with explained(console), opened_ledger(settings, to_look=True) as ledger:
         from wan_pipeline.cli.traced import show_trace, trace_as_json  # noqa: PLC0415  pyarrow
         from wan_pipeline.dataset.trace.errors import (  # noqa: PLC0415
             TraceError,

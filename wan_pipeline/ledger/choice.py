@@ -5,17 +5,21 @@ A ledger that does not know what the folder's own one bought would buy all of it
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from wan_pipeline.ledger.database import public_name
 from wan_pipeline.ledger.folder_memory import GIVEN_UP, FolderMemory, bought_files, remembered
 from wan_pipeline.ledger.ledger import Ledger
+from wan_pipeline.ledger.still_copy import may_be_written, still_copy
 from wan_pipeline.wan.errors import ConfigurationError
 
 if TYPE_CHECKING:
+    from collections.abc import Generator
+
     from wan_pipeline.layout import DataLayout
 
-__all__ = ["has_ledger", "open_ledger"]
+__all__ = ["has_ledger", "ledger_to_look_at", "open_ledger"]
 
 
 def has_ledger(layout: DataLayout) -> bool:
@@ -37,10 +41,7 @@ def open_ledger(layout: DataLayout, url: str | None) -> Ledger:
         LedgerError: it cannot be opened.
     """
     if url is None:
-        _refuse_beside_a_server(layout)
-        memory = FolderMemory(
-            layout=layout, file=layout.filed_ledger, ledger=str(layout.ledger), served=False
-        )
+        memory = _memory_of_a_file(layout)
         memory.require_file()
         return Ledger(layout.ledger, layout.profile, memory=memory)
     _refuse_beside_a_file(layout)
@@ -48,6 +49,34 @@ def open_ledger(layout: DataLayout, url: str | None) -> Ledger:
         layout=layout, file=layout.served_ledger, ledger=public_name(url), served=True
     )
     return Ledger(url, layout.profile, memory=memory)
+
+
+@contextmanager
+def ledger_to_look_at(layout: DataLayout, url: str | None) -> Generator[Ledger]:
+    """The same for who changes nothing: of a file that may not be written a copy is opened.
+
+    Raises:
+        ConfigurationError: as `open_ledger`.
+        LedgerError: it cannot be opened or copied.
+    """
+    if url is not None or not layout.ledger.exists() or may_be_written(layout.ledger):
+        with open_ledger(layout, url) as ledger:
+            yield ledger
+        return
+    memory = _memory_of_a_file(layout)
+    memory.require_file()
+    with (
+        still_copy(layout.ledger) as copy,
+        Ledger(copy, layout.profile, memory=memory) as ledger,
+    ):
+        yield ledger
+
+
+def _memory_of_a_file(layout: DataLayout) -> FolderMemory:
+    _refuse_beside_a_server(layout)
+    return FolderMemory(
+        layout=layout, file=layout.filed_ledger, ledger=str(layout.ledger), served=False
+    )
 
 
 def _refuse_beside_a_server(layout: DataLayout) -> None:
