@@ -48,6 +48,13 @@ def last_line(stdout: str) -> tuple[int, int, int, Decimal]:
     )
 
 
+def counts(stdout: str) -> dict[str, Decimal]:
+    """The figures of a last line that has only those."""
+    line = stdout.splitlines()[-1]
+    assert re.fullmatch(r"(\w+=-?[\d.]+ ?)+", line), stdout
+    return {name: Decimal(value) for name, value in (part.split("=") for part in line.split())}
+
+
 @dataclass(frozen=True)
 class Folder:
     """A data folder and the environment that points `wan` at it."""
@@ -120,6 +127,11 @@ def folder(tmp_path: Path, provider: RunningEmulator) -> Folder:
 def idle(tmp_path: Path) -> Folder:
     """A data folder whose provider does not exist: nothing that uses it may send anything."""
     return folder_at(tmp_path / "data", NOWHERE)
+
+
+def image_files(folder: Folder) -> list[Path]:
+    """Every stored image."""
+    return sorted((folder.path / "emulator" / "images").rglob("*.png"))
 
 
 def workbench(folder: Folder) -> Workbench:

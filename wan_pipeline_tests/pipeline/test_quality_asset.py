@@ -4,7 +4,6 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlsplit
 
 import dagster as dg
 import pyarrow as pa
@@ -15,6 +14,7 @@ from wan_pipeline.dataset.quality.cache import MeasurementCache
 from wan_pipeline.dataset.quality.measure import Measurement
 from wan_pipeline.emulator.plan import Fault, FaultKind
 from wan_pipeline_tests.emulator_fixture import FAST, RunningEmulator
+from wan_pipeline_tests.pipeline.quality_pages import outcomes_with, section_of
 from wan_pipeline_tests.pipeline.site import Run, Site, settings_for
 
 MIXED = """\
@@ -24,7 +24,6 @@ b-marked,a marked hill,1,true
 c-forbidden,a forbidden scene,1,
 d-half,a half moon,2,
 """
-ODD = "prompt_id,prompt,n\na,a large kite,1\nb,a half moon,2\nc,a boat,2\n"
 ALIKE = Measurement(phash=0xF0F0, contrast=1.0, corner_contrast=1.0)
 
 
@@ -62,16 +61,6 @@ def publish(site: Site, **changes: Any) -> Run:
 def ids_of(site: Site) -> list[str]:
     """Image ids of the set."""
     return sorted({row["image_id"] for row in site.rows("mixed")})
-
-
-def section_of(check: dg.AssetCheckEvaluation) -> str:
-    """The part of the page that a check tells of, which must be there."""
-    url = urlsplit(check.metadata["page"].value)
-    assert not url.scheme, url  # nobody serves it, and the UI's browser opens no file:// link
-    page = Path(unquote(url.path)).read_text("utf-8")
-    found = page.partition(f'<section id="{url.fragment}">')[2]
-    assert found, url
-    return found.partition("</section>")[0]
 
 
 def test_moderated_prompts_and_prompts_without_an_image_are_told(mixed: tuple[Site, Run]) -> None:
@@ -129,11 +118,6 @@ def test_a_check_names_its_threshold(mixed: tuple[Site, Run], check: str, variab
     assert said.endswith(f"; 0% are allowed ({variable})")
 
 
-def outcomes_with(table: Path, flag: str) -> list[dict[str, Any]]:
-    """Requests that bear a flag, as any reader of Parquet finds them."""
-    return [row for row in pq.read_table(table).to_pylist() if flag in row["flags"]]
-
-
 def test_every_request_has_a_row_also_without_an_image(mixed: tuple[Site, Run]) -> None:
     """What no image row can tell, with the provider's code and words; columns and lineage told."""
     site, built = mixed
@@ -179,36 +163,6 @@ def test_every_further_table_tells_its_columns_and_their_origin(
         assert origin.asset_key in parents
         above = built.metadata[origin.asset_key.to_user_string()]["dagster/column_schema"]
         assert origin.column_name in {column.name for column in above.columns}
-
-
-SHORT_SET = "prompt_id,prompt,n\na,half a kite,4\nb,a boat,1\n"
-
-
-def test_a_set_that_lacks_images_only_is_not_complete(
-    tmp_path_factory: pytest.TempPathFactory,
-) -> None:
-    """Three of four arrived: the gallery says it, with the words of the quarantine."""
-    folder = tmp_path_factory.mktemp("short")
-    fault = Fault(kind=FaultKind.MISSING_IMAGES, prompt_contains="half", amount=1)
-    with (
-        RunningEmulator(
-            folder / "provider", FAST.model_copy(update={"faults": (fault,)})
-        ) as provider,
-        Site(folder / "data", settings_for(folder / "data", provider.base_url)) as site,
-    ):
-        site.write("short.csv", SHORT_SET)
-        run = site.run("build_dataset", "short")
-    assert run.outcome.success
-    page = (site.layout.gallery("short") / "index.html").read_text("utf-8")
-    assert 'class="badge badge-good"' not in page
-    assert "1 missing image<" in page
-    assert 'href="../../quality/short.html">Quarantine</a>' in page
-    assert "<dt>missing images</dt><dd>1</dd>" in page
-    assert "its task brought fewer images than it asked for: 3 of 4" in page
-    told = run.metadata["gallery"]
-    assert (told["images_missing"], told["dagster/row_count"]) == (1, 4)
-    flagged = outcomes_with(site.layout.quality_outcomes("short"), "fewer_than_n")
-    assert [row["prompt_id"] for row in flagged] == ["a"]
 
 
 def test_a_painted_watermark_is_a_sign(mixed: tuple[Site, Run]) -> None:
@@ -263,42 +217,6 @@ def test_blank_and_near_images_warn_until_settings_allow_them(mixed: tuple[Site,
     assert {path.stem for path in files} >= {*ids}
     assert set((site.layout.root / "images").rglob("*.png")) == files
     shutil.rmtree(site.layout.measurements)
-
-
-def test_sizes_and_numbers_fail_until_settings_allow_them(
-    tmp_path_factory: pytest.TempPathFactory,
-) -> None:
-    """A fourth of the images, a fifth of those asked for: the checks link to page and tables."""
-    folder = tmp_path_factory.mktemp("odd")
-    large = Fault(kind=FaultKind.WRONG_SIZE_IMAGE, prompt_contains="large")
-    short = Fault(kind=FaultKind.MISSING_IMAGES, prompt_contains="half", amount=1)
-    plan = FAST.model_copy(update={"faults": (large, short)})
-    with (
-        RunningEmulator(folder / "provider", plan) as provider,
-        Site(folder / "data", settings_for(folder / "data", provider.base_url)) as site,
-    ):
-        site.write("odd.csv", ODD)
-        checks = site.run("build_dataset", "odd").checks
-        size, number = checks["sizes_are_as_requested"], checks["image_count_is_sum_of_n"]
-        for check, anchor, share in ((size, "wrong_size", 0.25), (number, "fewer_than_n", 0.2)):
-            assert not check.passed
-            assert check.severity is dg.AssetCheckSeverity.ERROR
-            assert check.metadata["share"].value == share
-            assert check.metadata["page"].value.endswith(f"#{anchor}")
-            table = pq.read_table(check.metadata["table"].value).to_pylist()
-            assert sum(anchor in row["flags"] for row in table) == 1
-        assert "a large kite" in section_of(size)
-        assert "a half moon" in section_of(number)
-        shares = ("wrong_size_allowed", "missing_images_allowed")
-        for share, passed in ((0.19, False), (0.25, True)):
-            changed = Site(
-                site.folder, site.settings.model_copy(update=dict.fromkeys(shares, share))
-            )
-            changed.instance = site.instance
-            again = changed.run("build_dataset", "odd").checks
-            for name in ("sizes_are_as_requested", "image_count_is_sum_of_n"):
-                assert again[name].passed is passed, name
-                assert f"{100 * share:g}% are allowed" in (again[name].description or "")
 
 
 def test_unmarked_images_warn_until_settings_allow_them(mixed: tuple[Site, Run]) -> None:
