@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 DIES = MORNING + timedelta(days=1)
 GONE = "the result's URL answers 404: it has expired. Run again: while the provider keeps the task"
 RETRY_LOST = "`wan run --retry lost` buys the request again, for its price"
+UNPAID = {"cost_usd": None, "cost_source": None}
 RETRY_FAILED = (
     "`wan run --retry failed` buys the request again, up to WAN_MAX_ATTEMPTS times in all"
 )
@@ -53,11 +54,17 @@ def bought(book: Book, *images: dict[str, Any], **values: Any) -> None:
         ("unknown", {"error_message": "it was reset"}, "it was reset", ""),
         ("expired", {"error_message": "the task is gone"}, "the task is gone", RETRY_LOST),
         ("written_off", {}, "written_off", RETRY_LOST),
-        ("failed", {"error_message": "a bad day"}, "a bad day", RETRY_FAILED),
+        ("failed", {"error_message": "a bad day", **UNPAID}, "a bad day", RETRY_FAILED),
+        (
+            "failed",
+            {"error_message": "a bad day"},
+            "a bad day; paid 0.03 USD all the same",
+            RETRY_FAILED,
+        ),
         ("refused", {"error_kind": "invalid"}, "refused", "change the row's values"),
         (
             "failed",
-            {"error_kind": "moderation", "error_code": "7", "error_message": "no"},
+            {"error_kind": "moderation", "error_code": "7", "error_message": "no", **UNPAID},
             "7: no",
             "change the row's prompt",
         ),
