@@ -78,7 +78,8 @@ def adopt(
 
     Make sure that it is this request's task: its images go into the dataset under this prompt, or
     are compared with those when it was reproduced. Works for requests that were written off or have
-    expired, too, and puts another task in the place of one that was adopted by mistake.
+    expired, too, and puts another task in the place of one that was adopted by mistake: what that
+    one brought stays on disk, and in releases that have it, and leaves the dataset.
     """
     console, settings = open_console(), Settings()
     with explained(console), opened_ledger(settings) as ledger:
@@ -93,6 +94,11 @@ def adopt(
             " provider tells the cost; nothing is bought.",
             soft_wrap=True,
         )
+        if purchase.task_id is not None:
+            console.print(
+                f"What task {printable(purchase.task_id)} brought is no longer this request's.",
+                soft_wrap=True,
+            )
         ask(console, "Adopt it?", yes=yes)
         with ledger.owner("wan ledger adopt") as owner:
             ledger.apply_now(

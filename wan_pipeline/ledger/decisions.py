@@ -21,13 +21,14 @@ from wan_pipeline.ledger.records import PurchaseKey
 from wan_pipeline.ledger.rows import (
     holder_of_task,
     insert_purchase,
-    row_of,
+    rows_of,
     set_state,
     standing,
 )
 from wan_pipeline.ledger.series import is_reproduction
 from wan_pipeline.ledger.states import PurchaseState
 from wan_pipeline.ledger.undecided import ADOPTABLE, DOUBTFUL, standing_decidable
+from wan_pipeline.told import counted
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -79,7 +80,8 @@ def adopt(
     """The task was found: the purchase is `submitted` and the next run fetches its images.
 
     Its deadline counts from the intent, since the task cannot be older. Another task may take the
-    place of one that a person adopted before, since people mistype.
+    place of one that a person adopted before, since people mistype; what the wrong one brought is
+    no longer this request's, and its files stay where they are.
 
     Raises:
         DecisionError: it is in no state of `ADOPTABLE` and no person adopted a task for it, its
@@ -88,7 +90,7 @@ def adopt(
     purchase = standing_decidable(
         tx, profile, decision.request_id, decision.series, ADOPTABLE, or_adopted=True
     )
-    if purchase.state is PurchaseState.SUBMITTED:
+    if purchase.state.unfinished:
         _refuse_while_working(tx, purchase, now)
     holder = holder_of_task(tx.connection, profile, task_id)
     if holder is not None:
@@ -102,20 +104,31 @@ def adopt(
             f"request {purchase.request_id} has moved on meanwhile: it is {row.state} by now."
             " Nothing was changed; look at it again (`wan ledger show`)"
         )
+    wrong = tx.connection.execute(
+        sa.delete(schema.images).where(*rows_of(purchase.key, schema.images))
+    )
+    images = counted(wrong.rowcount, "image")
+    instead = f", and not {row.task_id} with {images}" if wrong.rowcount else ""
     set_state(
         tx,
         purchase.key,
         row,
         PurchaseState.SUBMITTED,
         now=now,
-        detail=f"adopted task {task_id}: {decision.why}",
+        detail=f"adopted task {task_id}{instead}: {decision.why}",
         who=decision.who,
         owner_id=owner.owner_id,
         task_id=task_id,
         form=None,  # it may be somebody else's task, and says nothing of how our body is read
         submitted_at=purchase.created_at,
         deadline_at=purchase.created_at + timedelta(seconds=lifetime_s),
+        completed_at=None,
+        error_code=None,
         error_message=None,
+        error_kind=None,
+        actual_prompt=None,
+        provider_metadata=None,
+        discount=None,
         reserved_usd=purchase.price_usd * purchase.n,
         cost_usd=None,
         cost_source=None,
@@ -224,7 +237,8 @@ def withdraw_fresh_attempt(tx: Transaction, key: PurchaseKey, *, now: datetime) 
     fresh = _following(key)
     gone = tx.connection.execute(
         sa.delete(schema.purchases).where(
-            *row_of(fresh), schema.purchases.c.state == PurchaseState.PLANNED.value
+            *rows_of(fresh, schema.purchases),
+            schema.purchases.c.state == PurchaseState.PLANNED.value,
         )
     )
     if gone.rowcount:

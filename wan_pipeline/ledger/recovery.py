@@ -10,7 +10,7 @@ from wan_pipeline.ledger import schema
 from wan_pipeline.ledger.leases import OWNER_COLUMNS, owner_alive
 from wan_pipeline.ledger.moves import move
 from wan_pipeline.ledger.records import Purchase
-from wan_pipeline.ledger.rows import row_of
+from wan_pipeline.ledger.rows import rows_of
 from wan_pipeline.ledger.series import in_series
 from wan_pipeline.ledger.states import PurchaseState
 
@@ -92,7 +92,9 @@ def _taken(tx: Transaction, purchase: Purchase, *, owner: Owner, now: datetime) 
         )
     else:
         tx.connection.execute(
-            sa.update(schema.purchases).where(*row_of(key)).values(owner_id=owner.owner_id)
+            sa.update(schema.purchases)
+            .where(*rows_of(key, schema.purchases))
+            .values(owner_id=owner.owner_id)
         )
         tx.append_event(
             key,
@@ -102,5 +104,7 @@ def _taken(tx: Transaction, purchase: Purchase, *, owner: Owner, now: datetime) 
             owner_id=owner.owner_id,
             detail="taken over from a dead owner",
         )
-    row = tx.connection.execute(sa.select(schema.purchases).where(*row_of(key))).one()
+    row = tx.connection.execute(
+        sa.select(schema.purchases).where(*rows_of(key, schema.purchases))
+    ).one()
     return Purchase.from_row(row)

@@ -30,7 +30,7 @@ __all__ = [
     "insert_purchase",
     "latest",
     "lowest_attempt",
-    "row_of",
+    "rows_of",
     "set_image",
     "set_state",
     "standing",
@@ -102,12 +102,12 @@ _UPDATE_IMAGE = sa.update(schema.images).where(
 )
 
 
-def row_of(key: PurchaseKey) -> tuple[sa.ColumnElement[bool], ...]:
-    """The conditions that select a purchase's row."""
+def rows_of(key: PurchaseKey, table: sa.Table) -> tuple[sa.ColumnElement[bool], ...]:
+    """The conditions that select a purchase's row, or those of its images."""
     return (
-        _PURCHASES.profile == key.profile,
-        _PURCHASES.request_id == key.request_id,
-        _PURCHASES.attempt == key.attempt,
+        table.c.profile == key.profile,
+        table.c.request_id == key.request_id,
+        table.c.attempt == key.attempt,
     )
 
 

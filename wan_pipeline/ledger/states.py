@@ -4,7 +4,8 @@
 
 with the side exits `refused` (create rejected), `failed` (task failed), `expired` (paid, result
 gone) and `unknown` (a task may exist). An unknown ends by a late answer to its own create, or by
-a person: adopted to `submitted`, `released` in favour of a new attempt, or `written_off`.
+a person: adopted to `submitted`, `released` in favour of a new attempt, or `written_off`. A task
+that a person named may be replaced by them, wherever it has led (`decisions.adopt`).
 """
 
 from __future__ import annotations

@@ -28,9 +28,15 @@ DOUBTFUL = (PurchaseState.UNKNOWN,)
 """A person may release or write off what is in one of these states."""
 
 ADOPTABLE = (PurchaseState.UNKNOWN, PurchaseState.WRITTEN_OFF, PurchaseState.EXPIRED)
-"""A person may name the task of what is in one of these states, and of what is `submitted` by a
-task that a person has named before."""
+"""A person may name the task of what is in one of these states, and of what a task has brought
+about that a person has named before."""
 
+_BY_ITS_TASK = (
+    PurchaseState.SUBMITTED,
+    PurchaseState.SUCCEEDED,
+    PurchaseState.STORED,
+    PurchaseState.FAILED,
+)
 _EVENTS = schema.events.c
 WHERE = "`wan ledger show --state unknown` lists what needs a decision"
 
@@ -50,7 +56,7 @@ def find_decidable(
         beginnings: of the requests' ids; one named twice counts once.
         allowed: the states that can be decided.
         bought_by: the prompt set or series that is meant; any when None.
-        or_adopted: whether what waits for a task that a person named can be decided, too.
+        or_adopted: whether what has its task from a person can be decided, too.
 
     Raises:
         UnclearRequestError: a beginning names none or several.
@@ -128,8 +134,8 @@ def _adopted(reader: LedgerReader, purchases: Iterable[Purchase]) -> frozenset[P
 
 
 def _is_adopted(connection: sa.Connection, purchase: Purchase) -> bool:
-    """Whether it waits for a task that a person named, not an answer of the provider."""
-    if purchase.state is not PurchaseState.SUBMITTED:
+    """Whether it has its task from a person, not from an answer of the provider."""
+    if purchase.state not in _BY_ITS_TASK:
         return False
     key, submitted = purchase.key, PurchaseState.SUBMITTED.value
     query = (

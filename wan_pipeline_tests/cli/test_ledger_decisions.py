@@ -35,6 +35,9 @@ if TYPE_CHECKING:
     from wan_pipeline_tests.emulator_fixture import RunningEmulator
 
 
+FOREIGN = "somebody else's"
+
+
 def states(folder: Folder, request_id: str) -> list[str]:
     """The states of a request's attempts, the newest first."""
     return [each["state"] for each in shown(folder, request_id)["purchases"]]
@@ -129,6 +132,27 @@ def test_a_mistyped_task_is_refused_or_put_right(
     assert doubtful.wan("reconcile").exit_code == 3  # the other one is unknown still
     assert states(doubtful, MADE) == ["stored"]
     assert provider.bill()["creates_received"] == 4
+
+
+@pytest.mark.slow
+def test_a_mistaken_task_that_was_fetched_is_put_right(
+    doubtful: Folder, provider: RunningEmulator, tmp_path: Path
+) -> None:
+    """Another folder's image was stored for this prompt; the right one takes its place."""
+    buy(folder_at(tmp_path / "other", provider.base_url), make_request(FOREIGN))
+    tasks = {task["content"]["prompt"]: task["id"] for task in provider.tasks()}
+    args = ("ledger", "adopt", MADE[:8], "--why", "seen in the console", "--yes")
+    assert doubtful.wan(*args, tasks[FOREIGN]).exit_code == 0
+    doubtful.wan("reconcile")
+    assert states(doubtful, MADE) == ["stored"]
+    right = doubtful.wan(*args, tasks["made in doubt"], COLUMNS="300")
+    assert right.exit_code == 0, right.output
+    assert f"What task {tasks[FOREIGN]} brought is no longer this request's" in right.output
+    doubtful.wan("reconcile")
+    shown = json.loads(doubtful.wan("ledger", "show", "--json", MADE).stdout)
+    assert [each["task_id"] for each in shown["purchases"]] == [tasks["made in doubt"]]
+    assert states(doubtful, MADE) == ["stored"]
+    assert provider.bill()["creates_received"] == 5
 
 
 @pytest.mark.slow

@@ -15,7 +15,7 @@ from wan_pipeline.ledger.decisions import Decision, adopt, release, write_off
 from wan_pipeline.ledger.errors import DecisionError, TransitionError
 from wan_pipeline.ledger.records import Purchase, PurchaseKey
 from wan_pipeline.ledger.retries import Retry, RetryRule
-from wan_pipeline.ledger.states import PurchaseState
+from wan_pipeline.ledger.states import ImageState, PurchaseState
 from wan_pipeline_tests.ledger.conftest import LATER, PROFILE, intention
 
 if TYPE_CHECKING:
@@ -134,6 +134,41 @@ async def test_task_that_was_adopted_by_mistake_is_put_right(life: Life) -> None
     assert life.ledger.committed() == life.ledger.reserved() == Decimal("0.03")
     await life.succeed()
     assert life.ledger.committed() == life.ledger.spent() == Decimal("0.03")
+
+
+@pytest.mark.parametrize("brought", [S.SUCCEEDED, S.STORED, S.FAILED])
+async def test_what_a_task_adopted_by_mistake_brought_leaves_the_dataset(
+    brought: PurchaseState, life: Life
+) -> None:
+    """Rows and money follow the right task; the history keeps what the wrong one was."""
+    await life.reach(S.UNKNOWN)
+    decide(life, adopt, task_id="somebody else's")
+    for step in {S.STORED: (S.SUCCEEDED, S.STORED)}.get(brought, (brought,)):
+        await life.go(step)
+    if brought is S.SUCCEEDED:
+        with pytest.raises(DecisionError, match="still at work"):
+            decide(life, adopt, now=life.time())
+    decide(life, adopt)
+    purchase = life.ledger.purchases()["r1"]
+    assert (purchase.state, purchase.task_id, purchase.attempt) == (S.SUBMITTED, "found", 1)
+    assert (purchase.error_code, purchase.completed_at) == (None, None)
+    assert life.ledger.images() == {}
+    assert (life.ledger.spent(), life.ledger.reserved()) == (0, Decimal("0.03"))
+    images = "" if brought is S.FAILED else ", and not somebody else's with 1 image"
+    assert history(life)[-1] == (1, "submitted", "mei", f"adopted task found{images}: {WHY}")
+    await life.succeed()
+    await life.go(S.STORED)
+    assert [each.state for each in life.ledger.images()["r1"]] == [ImageState.STORED]
+    assert life.ledger.committed() == life.ledger.spent() == Decimal("0.03")
+
+
+@pytest.mark.parametrize("named", [S.SUCCEEDED, S.STORED, S.FAILED])
+async def test_what_the_provider_s_own_task_brought_stays(named: PurchaseState, life: Life) -> None:
+    """Its create's answer named it: no person is asked."""
+    await life.reach(named)
+    with pytest.raises(DecisionError, match=f"r1 is {named.value}"):
+        decide(life, adopt)
+    assert life.state() is named
 
 
 async def test_task_of_an_expired_one_that_turns_up_is_adopted(life: Life) -> None:

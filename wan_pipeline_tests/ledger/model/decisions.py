@@ -49,11 +49,14 @@ class Decisions(Machine):
             assert row is not None
             row.state, row.owner, row.task, row.adopted = S.SUBMITTED, owner, task, True
             row.reserved, row.paid = row.price, ZERO
+            row.images.clear()
 
     def adoptable(self, row: Row) -> bool:
         """Whether a person may name its task, or another one than a person named before."""
-        if row.state is S.SUBMITTED:
-            return row.adopted and not self.alive(row.owner)
+        if row.adopted and row.state in (S.SUBMITTED, S.SUCCEEDED):
+            return not self.alive(row.owner)
+        if row.adopted and row.state in (S.STORED, S.FAILED):
+            return True
         return row.state in (S.UNKNOWN, S.WRITTEN_OFF, S.EXPIRED)
 
     @precondition(doubtful)
