@@ -77,6 +77,7 @@ class StoredFacts:
                 standing = standing_of(requests, ledger)
                 unfinished = unfinished_of(requests, ledger)
                 purchases = ledger.purchases(each.request_id for each in unfinished)
+                released = ledger.released_attempts(purchases)
         except UnreadablePromptFileError as error:
             # A run that gets as far as planning writes both anew; this one did not.
             warn(self._console, damaged_plan(prompt_set, tables, error))
@@ -88,6 +89,7 @@ class StoredFacts:
                 purchases,
                 retry=order.retry,
                 max_attempts=self._settings.max_attempts,
+                released=released,
             ),
             steps=next_steps(
                 unfinished,
@@ -95,6 +97,7 @@ class StoredFacts:
                 prompt_set=prompt_set,
                 price_usd=self._settings.account().price_usd,
                 max_attempts=self._settings.max_attempts,
+                released=released,
             ),
             rejections=rejections,
             flagged=self._flagged(prompt_set),

@@ -39,6 +39,7 @@ def with_retry_notes(
     *,
     retry: Collection[Retry],
     max_attempts: int,
+    released: Mapping[str, int],
 ) -> list[UnfinishedRequest]:
     """The same, with why each that `retry` was to buy again was not, as its next step.
 
@@ -47,13 +48,14 @@ def with_retry_notes(
         purchases: the newest attempt by request id.
         retry: what the run was asked to buy again.
         max_attempts: how often one request may be bought.
+        released: attempts that a person released, by request id; they do not count.
     """
     found: list[UnfinishedRequest] = []
     for request in requests:
         purchase = purchases.get(request.request_id)
         note = None
         if purchase is not None and _RETRIED_BY.get(purchase.state) in retry:
-            note = _not_retried(purchase, max_attempts)
+            note = _not_retried(purchase, max_attempts, released.get(request.request_id, 0))
         found.append(replace(request, next_step=note) if note else request)
     return found
 
@@ -65,13 +67,18 @@ def next_steps(
     prompt_set: str,
     price_usd: Decimal | None,
     max_attempts: int,
+    released: Mapping[str, int],
 ) -> list[str]:
     """What brings the incomplete requests further, each way with what it costs."""
     steps: list[str] = []
     standing = [purchases[each.request_id] for each in requests if each.request_id in purchases]
     for retry, why in ((Retry.FAILED, "failed for a reason that may pass"), (Retry.LOST, "lost")):
         rule = RetryRule(what=frozenset({retry}), max_attempts=max_attempts)
-        again = [each for each in standing if rule.allows(each, lost=True)]
+        again = [
+            each
+            for each in standing
+            if rule.allows(each, lost=True, released=released.get(each.request_id, 0))
+        ]
         if again:
             images = sum(each.n for each in again)
             cost = None if price_usd is None else price_usd * images
@@ -100,9 +107,10 @@ def _final_kind(purchase: Purchase) -> str | None:
     return purchase.error_kind if failed and purchase.error_kind in FINAL_KINDS else None
 
 
-def _not_retried(purchase: Purchase, max_attempts: int) -> str | None:
+def _not_retried(purchase: Purchase, max_attempts: int, released: int) -> str | None:
     if kind := _final_kind(purchase):
         return f"not retried: {kind}; {remedy_of(kind)}"
-    if purchase.times_bought >= max_attempts:
-        return f"bought {purchase.times_bought} times, WAN_MAX_ATTEMPTS is {max_attempts}"
+    bought = purchase.attempt - released
+    if bought >= max_attempts:
+        return f"bought {bought} times, WAN_MAX_ATTEMPTS is {max_attempts}"
     return None

@@ -155,7 +155,9 @@ class Buying:
             return True
         if lost is None:
             lost = self.has_lost(purchase)
-        return self._terms.retry.allows(purchase, lost=lost)
+        request_id, again = purchase.request_id, purchase.attempt > 1
+        released = self._ports.ledger.released_attempts([request_id])[request_id] if again else 0
+        return self._terms.retry.allows(purchase, lost=lost, released=released)
 
     def _settle_or_await(
         self, purchase: Purchase, request: GenerationRequest, *, lost: bool | None = None

@@ -72,7 +72,9 @@ def _next_attempt(tx: Transaction, found: Purchase | None, intention: Intention)
     if found.state is PurchaseState.PLANNED:
         return found.attempt
     lost = ImageState.LOST in rows.image_states(tx, found.key).values()
-    return found.attempt + 1 if intention.retry.allows(found, lost=lost) else None
+    released = rows.released_attempts(tx.connection, intention.profile, intention.request_id)
+    again = intention.retry.allows(found, lost=lost, released=released)
+    return found.attempt + 1 if again else None
 
 
 def _columns(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from contextlib import contextmanager
-from dataclasses import replace
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
@@ -50,17 +49,17 @@ class LedgerReader:
         Of the dataset's own attempts, or of one series of reproductions; likewise below.
         """
         found: dict[str, Purchase] = {}
-        released: Counter[str] = Counter()
         for row in self._select(schema.purchases, request_ids, series):
             purchase = Purchase.from_row(row)
-            released[purchase.request_id] += purchase.state is PurchaseState.RELEASED
             standing = found.get(purchase.request_id)
             if standing is None or standing.attempt < purchase.attempt:
                 found[purchase.request_id] = purchase
-        for request_id, count in released.items():
-            if count:
-                found[request_id] = replace(found[request_id], released=count)
         return found
+
+    def released_attempts(self, request_ids: Iterable[str]) -> Counter[str]:
+        """How many of the dataset's own attempts at each request a person released."""
+        rows = self._select(schema.purchases, request_ids, None)
+        return Counter(row.request_id for row in rows if row.state == PurchaseState.RELEASED.value)
 
     def images(
         self, request_ids: Iterable[str] | None = None, *, series: str | None = None

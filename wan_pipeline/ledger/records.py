@@ -35,11 +35,7 @@ class PurchaseKey:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Purchase:
-    """The current row of one purchase; columns are described in `schema.purchases`.
-
-    `released` is no column: how many earlier attempts at the request a person released, where it
-    was looked up (`rows.latest`, `LedgerReader.purchases`).
-    """
+    """The current row of one purchase; columns are described in `schema.purchases`."""
 
     profile: str
     request_id: str
@@ -68,12 +64,6 @@ class Purchase:
     error_kind: str | None
     actual_prompt: str | None
     provider_metadata: str | None
-    released: int = 0
-
-    @property
-    def times_bought(self) -> int:
-        """Attempts at the request up to this one that may have made a task."""
-        return self.attempt - self.released
 
     @property
     def key(self) -> PurchaseKey:
@@ -91,12 +81,11 @@ class Purchase:
         return problem_of(self.error_code, self.error_message)
 
     @classmethod
-    def from_row(cls, row: sa.Row[tuple[object, ...]], *, released: int = 0) -> Self:
+    def from_row(cls, row: sa.Row[tuple[object, ...]]) -> Self:
         """From a row that has at least this class's columns."""
-        columns = (each.name for each in fields(cls) if each.name != "released")
-        values: dict[str, Any] = {name: getattr(row, name) for name in columns}
+        values: dict[str, Any] = {each.name: getattr(row, each.name) for each in fields(cls)}
         values["state"] = PurchaseState(values["state"])
-        return cls(**values, released=released)
+        return cls(**values)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

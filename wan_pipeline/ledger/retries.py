@@ -43,14 +43,15 @@ class RetryRule:
     what: frozenset[Retry] = frozenset()
     max_attempts: int = DEFAULT_MAX_ATTEMPTS
 
-    def allows(self, purchase: Purchase, *, lost: bool) -> bool:
+    def allows(self, purchase: Purchase, *, lost: bool, released: int) -> bool:
         """Whether a new attempt may follow this one.
 
         Args:
             purchase: the newest attempt at a request, or its reproduction in a series.
             lost: whether a paid image of it can no longer arrive.
+            released: how many attempts at the request a person released.
         """
-        if purchase.series is not None or purchase.times_bought >= self.max_attempts:
+        if purchase.series is not None or purchase.attempt - released >= self.max_attempts:
             return False
         match purchase.state:
             case PurchaseState.FAILED | PurchaseState.REFUSED:

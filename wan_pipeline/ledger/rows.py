@@ -30,6 +30,7 @@ __all__ = [
     "insert_purchase",
     "latest",
     "lowest_attempt",
+    "released_attempts",
     "rows_of",
     "set_image",
     "set_state",
@@ -129,11 +130,13 @@ def latest(
         else sa.select(schema.purchases).where(*_OF_REQUEST, in_series(series))
     )
     row = connection.execute(query, bound).one_or_none()
-    if row is None:
-        return None
-    again = series is None and row.attempt > 1  # a first attempt has none before it
-    released = connection.execute(_RELEASED, bound).scalar_one() if again else 0
-    return Purchase.from_row(row, released=released)
+    return Purchase.from_row(row) if row else None
+
+
+def released_attempts(connection: sa.Connection, profile: str, request_id: str) -> int:
+    """How many of the dataset's own attempts at a request a person released."""
+    bound = {"key_profile": profile, "key_request": request_id}
+    return connection.execute(_RELEASED, bound).scalar_one()
 
 
 def holder_of_task(connection: sa.Connection, profile: str, task_id: str) -> PurchaseKey | None:
