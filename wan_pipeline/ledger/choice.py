@@ -63,19 +63,23 @@ def ledger_to_look_at(layout: DataLayout, url: str | None) -> Generator[Ledger]:
         with open_ledger(layout, url) as ledger:
             yield ledger
         return
-    memory = _memory_of_a_file(layout)
+    memory = _memory_of_a_file(layout, looks=True)
     memory.require_file()
     with (
         still_copy(layout.ledger) as copy,
-        Ledger(copy, layout.profile, memory=memory) as ledger,
+        Ledger(copy, layout.profile, memory=memory, name=str(layout.ledger)) as ledger,
     ):
         yield ledger
 
 
-def _memory_of_a_file(layout: DataLayout) -> FolderMemory:
+def _memory_of_a_file(layout: DataLayout, *, looks: bool = False) -> FolderMemory:
     _refuse_beside_a_server(layout)
     return FolderMemory(
-        layout=layout, file=layout.filed_ledger, ledger=str(layout.ledger), served=False
+        layout=layout,
+        file=layout.filed_ledger,
+        ledger=str(layout.ledger),
+        served=False,
+        looks=looks,
     )
 
 

@@ -45,20 +45,24 @@ OPENING_LOCK = 0x77616E  # an arbitrary number that stands for "schema of a wan_
 
 
 def open_database(
-    where: Path | str, *, check: Callable[[sa.Connection], None] | None = None
+    where: Path | str,
+    *,
+    check: Callable[[sa.Connection], None] | None = None,
+    name: str | None = None,
 ) -> tuple[sa.Engine, sa.Engine]:
     """A reading and a writing engine, on a schema that this version knows.
 
     Args:
         where: path of an SQLite file, created when it does not exist; or a PostgreSQL URL.
         check: called before anything is committed; what it raises leaves the database as it was.
+        name: for messages; by what it is opened when not given.
 
     Raises:
         ConfigurationError: the URL is none of PostgreSQL.
         LedgerUnavailableError: it cannot be created or reached, is damaged, or is no ledger.
         LedgerVersionError: a newer version of this package wrote it.
     """
-    name = public_name(where)
+    name = name or public_name(where)
     engines: tuple[sa.Engine, ...] = ()
     try:
         if isinstance(where, Path):

@@ -6,7 +6,6 @@ to, and beside it, for the day when the whole folder is gone or an older copy of
 
 from __future__ import annotations
 
-import os
 import shlex
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -43,12 +42,14 @@ class FolderMemory:
         file: where it is remembered in the folder.
         ledger: the ledger's name without secrets; for one in the folder, its path.
         served: whether it is on a server.
+        looks: whether nothing is bought, so that nothing is to be remembered either.
     """
 
     layout: DataLayout
     file: Path
     ledger: str
     served: bool
+    looks: bool = False
     _memory: Memory | None = field(init=False)
     _beside: Memory | None = field(init=False)
     _ledger_id: str | None = field(init=False, default=None)
@@ -106,9 +107,8 @@ class FolderMemory:
     def opened(self, ledger_id: str | None) -> None:
         """Remember the ledger that was found to be the right one."""
         self._ledger_id = ledger_id
-        if self._memory == GIVEN_UP:
-            with suppress(OSError):  # neither there nor to be written: it has no word in anything
-                os.truncate(self.layout.ledger_beside, 0)
+        if self.looks:
+            return
         # A new file has nothing to be remembered yet; and what a person gave up by emptying the
         # memory stays given up until something is bought.
         if self._newest_event or (self.served and self._memory != GIVEN_UP):
@@ -129,9 +129,7 @@ class FolderMemory:
                     memory.keep(file)
 
     def _said(self) -> list[tuple[Path, Memory]]:
-        """What is remembered and where; nothing once a person has given it up in the folder."""
-        if self._memory == GIVEN_UP:
-            return []
+        """What is remembered, and where; what a person emptied says nothing any more."""
         both = ((self.file, self._memory), (self.layout.ledger_beside, self._beside))
         return [(file, memory) for file, memory in both if memory not in (None, GIVEN_UP)]
 
@@ -146,7 +144,7 @@ class FolderMemory:
                     file,
                     memory,
                 )
-        if GIVEN_UP in (self._memory, self._beside if self._memory is None else None):
+        if GIVEN_UP in (self._memory, self._beside):
             return
         bought = next(bought_files(self.layout), None)
         if bought is not None:
@@ -157,13 +155,14 @@ class FolderMemory:
             )
 
     def _refused(self, what: str, file: Path, memory: Memory | None = None) -> ConfigurationError:
-        """An error that says what to do, with the file to be emptied if nothing can be done."""
+        """An error that says what to do, with what to empty if nothing else can be done."""
+        files = [each for each, _ in self._said()] or [self.file]
+        emptied = "; ".join(f": > {shlex.quote(str(each))}" for each in files)
         return ConfigurationError(
             f"{what} would be bought a second time. {self._put_back(file, memory)}; then run again."
-            " Only if it is"
-            f" really lost: empty {file} (: > {shlex.quote(str(file))}); then what the"
-            " ledger does not know counts as never bought and is bought and paid again. Nothing"
-            " was sent"
+            f" Only if it is really lost: empty {' and '.join(map(str, files))} ({emptied}); then"
+            " what the ledger does not know counts as never bought and is bought and paid again."
+            " Nothing was sent"
         )
 
     def _put_back(self, file: Path, memory: Memory | None) -> str:
@@ -176,9 +175,11 @@ class FolderMemory:
             )
         unset = "Unset WAN_LEDGER_URL. " if self.served else ""
         if file == self.layout.ledger_beside:
+            there = self.layout.root.exists()
+            aside = ", in the place of what is there now," if there else ","
             return (
-                f"{unset}Put the folder {self.layout.root} back, such as by mounting its disk, with"
-                f" its newest {name}, and that file's -wal if it has one"
+                f"{unset}Put the folder {self.layout.root} back{aside} such as by mounting its"
+                f" disk, with its newest {name}, and that file's -wal if it has one"
             )
         return (
             f"{unset}Put the newest ledger back as {self.layout.ledger}, together with its"

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from wan_pipeline.ledger.snapshot import Snapshot
 
 __all__ = [
+    "REPORTED",
     "CapUse",
     "OpenPurchase",
     "PriceDifference",
@@ -37,6 +38,7 @@ __all__ = [
 ZERO = Decimal(0)
 CHUNK = 10_000
 UNREADABLE = "unreadable"
+REPORTED = "reported"
 WIDEST_FIRST = ("total", "day", "run", "prompt_set")
 _PURCHASES = schema.purchases.c
 _IMAGES = schema.images.c
@@ -170,7 +172,7 @@ def price_differences(view: Snapshot) -> list[PriceDifference]:
             _PURCHASES.profile == view.profile,
             (_PURCHASES.cost_source == UNREADABLE)
             | (
-                (_PURCHASES.cost_source == "reported")
+                (_PURCHASES.cost_source == REPORTED)
                 & (_PURCHASES.cost_usd != _PURCHASES.price_usd * images)
             ),
         )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
@@ -49,9 +49,10 @@ def still_copy(ledger: Path) -> Generator[Path]:
     Raises:
         LedgerUnavailableError: it cannot be read or copied, or is written to all the time.
     """
-    with TemporaryDirectory(prefix="wan-ledger-") as folder:
-        copy = Path(folder) / ledger.name
+    with ExitStack() as stack:
         try:
+            folder = stack.enter_context(TemporaryDirectory(prefix="wan-ledger-"))
+            copy = Path(folder) / ledger.name
             _PATIENT(_copy, ledger, copy)
         except _MovedError as error:
             raise LedgerUnavailableError(
@@ -61,9 +62,9 @@ def still_copy(ledger: Path) -> Generator[Path]:
             ) from error
         except OSError as error:
             raise LedgerUnavailableError(
-                f"the ledger {ledger} may not be written here, and copying it to {folder} to look"
-                f" at it failed: {error.strerror}. Give read access, or name a folder with room in"
-                " TMPDIR, then run again"
+                f"the ledger {ledger} may not be written here, and making a copy to look at failed:"
+                f" {error.strerror}. Give read access, and name a folder with room in TMPDIR, then"
+                " run again"
             ) from error
         yield copy
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import sqlite3
+import subprocess
 from contextlib import closing
 from typing import TYPE_CHECKING
 
@@ -128,6 +129,13 @@ def refused(
     assert after == before
 
 
+def give_up(folder: Folder) -> None:
+    """Type what the refusal says."""
+    said = " ".join(folder.wan("status").output.split())
+    typed = said.partition("Only if it is really lost: empty ")[2].partition("(")[2]
+    subprocess.run(["sh", "-c", typed.partition(")")[0]], check=True)
+
+
 @pytest.mark.parametrize("harm", [removed, begun_anew])
 def test_lost_ledger_is_refused_until_it_is_back_or_given_up(
     harm: Callable[[Path], None], folder: Folder, creates: Callable[[], int]
@@ -143,7 +151,7 @@ def test_lost_ledger_is_refused_until_it_is_back_or_given_up(
     assert creates() == 0
 
     harm(ledger)
-    (folder.path / "emulator/ledger-file.txt").write_bytes(b"")
+    give_up(folder)
     done = folder.wan("run", "kites")
     assert (done.exit_code, last_line(done.output)[0]) == (ExitCode.COMPLETE, 3), done.output
     assert creates() == 3
@@ -172,7 +180,7 @@ def test_older_copy_is_refused_until_the_newest_is_back_or_given_up(
     put_back(ledger, newest)
     assert last_line(folder.wan("run", "kites").output)[0] == 0
     put_back(ledger, old)
-    (folder.path / "emulator/ledger-file.txt").write_bytes(b"")
+    give_up(folder)
     assert last_line(folder.wan("run", "kites").output)[0] == 2
     assert creates() == 4
 
@@ -193,7 +201,7 @@ def test_folder_that_is_gone_is_refused_until_it_is_back_or_given_up(
     assert creates() == 0
 
     shutil.rmtree(root)
-    (folder.path / "emulator-ledger.txt").write_bytes(b"")
+    give_up(folder)
     assert last_line(folder.wan("run", "kites").output)[0] == 3
     assert creates() == 3
     shutil.rmtree(root)  # what is bought by then is remembered again
@@ -218,9 +226,28 @@ def test_older_copy_of_the_whole_folder_is_refused_until_the_newest_is_back_or_g
 
     shutil.rmtree(root)
     old.rename(root)
-    (folder.path / "emulator-ledger.txt").write_bytes(b"")
+    give_up(folder)
     assert last_line(folder.wan("run", "kites").output)[0] == 2
     assert creates() == 4
+
+
+def test_memory_that_was_emptied_in_an_older_copy_speaks_for_itself_only(
+    folder: Folder, creates: Callable[[], int]
+) -> None:
+    """A person gave up what was lost before the copy, and nothing that was bought after it."""
+    root = folder.path / "emulator"
+    removed(root / "ledger.sqlite")
+    (root / "ledger-file.txt").write_bytes(b"")
+    old = shutil.copytree(root, folder.path / "old")
+    give_up(folder)
+    assert last_line(folder.wan("run", "kites").output)[0] == 3
+    newest = root.rename(folder.path / "newest")
+    old.rename(root)
+    refused(folder, told=FROM_BESIDE_IT, commands=SOME)
+    shutil.rmtree(root)
+    newest.rename(root)
+    assert last_line(folder.wan("run", "kites").output)[0] == 0
+    assert creates() == 3
 
 
 @pytest.mark.parametrize(("harm", "kept"), [(removed, "images"), (emptied, "metadata")])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 import secrets
 import shutil
 from contextlib import contextmanager
@@ -12,7 +13,7 @@ import pytest
 import sqlalchemy as sa
 
 from wan_pipeline.layout import DataLayout
-from wan_pipeline.ledger.choice import has_ledger, open_ledger
+from wan_pipeline.ledger.choice import has_ledger, ledger_to_look_at, open_ledger
 from wan_pipeline.ledger.ledger import Ledger
 from wan_pipeline.wan.errors import ConfigurationError
 from wan_pipeline_tests.ledger.conftest import PROFILE, intention
@@ -34,6 +35,12 @@ async def buy(ledger: Ledger, request_id: str = "r1") -> None:
     """Write one intent."""
     with ledger, ledger.owner("run") as owner:
         await ledger.intend(intention(request_id), owner=owner)
+
+
+def give_up(layout: DataLayout) -> None:
+    """Empty what remembers a ledger on a server, in the folder and beside it."""
+    for memory in (layout.served_ledger, layout.ledger_beside):
+        memory.write_text("")
 
 
 @contextmanager
@@ -111,7 +118,7 @@ async def test_older_copy_on_a_server_is_refused(
             open_ledger(layout, url)
         with open_ledger(layout, postgres_url) as ledger:
             assert sum(ledger.counts().values()) == 2
-        layout.served_ledger.write_text("")
+        give_up(layout)
         with open_ledger(layout, url) as ledger:
             assert sum(ledger.counts().values()) == 1
 
@@ -180,7 +187,7 @@ async def test_emptied_memory_starts_anew(
 ) -> None:
     """As the refusal says."""
     await buy(open_ledger(layout, postgres_url))
-    layout.served_ledger.write_text("")
+    give_up(layout)
     with postgres_server.database() as other:
         for _ in range(2):
             with open_ledger(layout, other) as ledger:
@@ -208,3 +215,28 @@ def test_unreadable_memory_is_told(layout: DataLayout, postgres_url: str) -> Non
     layout.served_ledger.mkdir(parents=True)
     with pytest.raises(ConfigurationError, match=r"ledger-server\.txt.*cannot be read.*Nothing"):
         open_ledger(layout, postgres_url)
+
+
+async def test_a_look_remembers_nothing(
+    layout: DataLayout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nor writes anything; an older copy is refused to it as to a purchase."""
+    await buy(open_ledger(layout, None))
+    old = layout.ledger.read_bytes()
+    await buy(open_ledger(layout, None), "r2")
+    monkeypatch.setattr("wan_pipeline.ledger.choice.may_be_written", lambda _ledger: False)
+    for memory in (layout.filed_ledger, layout.ledger_beside):
+        memory.unlink()
+    with ledger_to_look_at(layout, None) as ledger:
+        assert sum(ledger.counts().values()) == 2
+    assert not layout.filed_ledger.exists()
+    assert not layout.ledger_beside.exists()
+    open_ledger(layout, None).close()
+    layout.ledger.write_bytes(old)
+    with (
+        pytest.raises(
+            ConfigurationError, match=rf"ledger {re.escape(str(layout.ledger))} is older"
+        ),
+        ledger_to_look_at(layout, None),
+    ):
+        pass

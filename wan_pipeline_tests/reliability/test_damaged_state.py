@@ -138,7 +138,8 @@ def test_truncated_log_is_refused_and_leaves_a_whole_older_ledger(
     os.truncate(log, int(log.stat().st_size * share))
     with pytest.raises(ConfigurationError, match=r"number 50\. .* a second time.*-wal"):
         open_ledger(layout, None)
-    layout.filed_ledger.write_bytes(b"")
+    for memory in (layout.filed_ledger, layout.ledger_beside):
+        memory.write_bytes(b"")
     with open_ledger(layout, None) as ledger, ledger._read() as connection:
         assert 0 < sum(ledger.counts().values()) < 50
         assert ledger.committed() == ledger.reserved() == PRICE * len(ledger.purchases())
