@@ -6,6 +6,7 @@ import asyncio
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from wan_pipeline.generation.files import is_back
 from wan_pipeline.ledger.states import ImageState
 from wan_pipeline.wan.answers import TaskMissing
 from wan_pipeline.wan.errors import (
@@ -82,7 +83,7 @@ class ImageFetch:
     async def _keep(self, key: PurchaseKey, record: ImageRecord) -> bool | DownloadError:
         """Whether an image is kept; false when our disk refuses, the error when none came."""
         ports = self._ports
-        if await self._is_back(record):
+        if await is_back(ports, record):
             await ports.ledger.image(
                 key, ports.owner, record.image_index, ImageState.STORED, problem=None
             )
@@ -119,12 +120,6 @@ class ImageFetch:
                 " disk: what one file met, others may have; `wan release verify` reads them all"
             )
         return True
-
-    async def _is_back(self, record: ImageRecord) -> bool:
-        """Whether the file of an image that is to come again is whole, such as from a backup."""
-        if record.path is None:
-            return False
-        return await asyncio.to_thread(self._ports.keeper.problem_of, record, deep=True) is None
 
     async def _bytes(self, key: PurchaseKey, record: ImageRecord) -> bytes:
         """Fetch; a URL that is gone is asked for once more, signatures may be renewed."""

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from wan_pipeline.generation.terms import Ports
     from wan_pipeline.ledger.records import ImageRecord
 
-__all__ = ["purchase_of", "reopen_broken", "restore_found"]
+__all__ = ["is_back", "purchase_of", "reopen_broken", "restore_found"]
 
 
 async def reopen_broken(
@@ -74,13 +74,23 @@ async def restore_found(ports: Ports, images: Mapping[str, Sequence[ImageRecord]
         for record in records
         if record.state is ImageState.LOST and record.path is not None
     ]
-    problems = await asyncio.to_thread(
-        lambda: [ports.keeper.problem_of(each, deep=True) for each in lost]
-    )
-    for record, problem in zip(lost, problems, strict=True):
-        if problem is None:
+    for record in lost:
+        if await is_back(ports, record):
             with suppress(TransitionError):  # somebody else restored it, or fetches a sibling
                 await ports.ledger.restore(purchase_of(record), ports.owner, record.image_index)
+
+
+async def is_back(ports: Ports, record: ImageRecord) -> bool:
+    """Whether the file of an image that was found broken is whole by now, such as from a backup.
+
+    One that cannot be read is not: it may be fetched, or is reported as lost.
+    """
+    if record.path is None:
+        return False
+    try:
+        return await asyncio.to_thread(ports.keeper.problem_of, record, deep=True) is None
+    except OSError:
+        return False
 
 
 def purchase_of(record: ImageRecord) -> PurchaseKey:

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 
 from wan_pipeline.ledger import schema
 from wan_pipeline.ledger.reasons import problem_of
-from wan_pipeline.ledger.review import price_differences
+from wan_pipeline.ledger.review import REPORTED, price_differences
 from wan_pipeline.ledger.states import ImageState, PurchaseState
 from wan_pipeline.told import reason_told
 
@@ -81,7 +81,8 @@ def leftovers(view: Snapshot) -> list[Leftover]:
 
     Of a request that was bought again only the newest attempt counts: a person knew of the rest.
     So does the newest of its reproductions, which nothing but a further series follows. An unknown
-    always counts, since its price stays reserved until somebody decides.
+    always counts, since its price stays reserved until somebody decides; and so does what was
+    charged, since it may be asked back.
     """
     return [*_without_result(view), *_waiting(view), *_lost(view), *_charged(view), *_prices(view)]
 
@@ -179,10 +180,10 @@ def _of_images(view: Snapshot, query: sa.Select[Any], kind: LeftoverKind) -> Ite
 
 
 def _charged(view: Snapshot) -> Iterator[Leftover]:
-    """Purchases whose task failed and cost something: money for which nothing came."""
-    newest = _newest(view)
-    query = _purchases(view, PurchaseState.FAILED).join(newest, _is_of(newest))
-    for row in view.connection.execute(query.where(_PURCHASES.cost_usd > ZERO)):
+    """Every attempt whose task failed and was charged: money for which nothing came."""
+    query = _purchases(view, PurchaseState.FAILED)
+    charged = (_PURCHASES.cost_source == REPORTED) & (_PURCHASES.cost_usd > ZERO)
+    for row in view.connection.execute(query.where(charged)):
         yield Leftover(
             kind=LeftoverKind.CHARGED,
             request_id=row.request_id,
