@@ -60,8 +60,6 @@ def explained(console: Console) -> Generator[None]:
     """End the command with a sentence when something expected goes wrong in the block."""
     try:
         yield
-    except BrokenPipeError:  # whoever reads our output has enough; the framework ends quietly
-        raise
     except (WanError, PromptError, LedgerError, ReleaseError, OSError) as error:
         say(console, _told(error))
         raise typer.Exit(exit_code_of(type(error).__name__)) from error

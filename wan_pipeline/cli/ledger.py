@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
+from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
@@ -29,6 +31,8 @@ from wan_pipeline.settings import Settings
 from wan_pipeline.wan.errors import ConfigurationError
 
 if TYPE_CHECKING:
+    from collections.abc import Generator
+
     from wan_pipeline.ledger.ledger import Ledger
 
 __all__ = ["ledger"]
@@ -164,7 +168,8 @@ def export(
             return
         name = (table or Table.PURCHASES).value
         if output is None:
-            files.write_csv(found, name, sys.stdout, only)
+            with _until_enough():
+                files.write_csv(found, name, sys.stdout, only)
             return
         from wan_pipeline.dataset.atomic import atomic_path  # noqa: PLC0415  keeps --help fast
 
@@ -181,6 +186,17 @@ ledger.command("write-off")(write_off)
 def _named(found: Ledger, beginnings: list[str] | None) -> list[str]:
     """The requests that are meant, each once."""
     return list(dict.fromkeys(find_request(found, each) for each in beginnings or ()))
+
+
+@contextmanager
+def _until_enough() -> Generator[None]:
+    """End the block well when whoever reads our output wants no more of it, as `head` does."""
+    try:
+        yield
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # What is still buffered goes nowhere, without a word when the interpreter ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _require_sets(found: Ledger, names: list[str] | None) -> None:

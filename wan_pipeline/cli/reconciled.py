@@ -62,8 +62,9 @@ class Reconciled:
     stopped: str
 
     def exit_code(self) -> ExitCode:
-        """Complete when everything is explained; another price is, by the provider's word."""
-        open_ends = [each for each in self.leftovers if each.kind is not LeftoverKind.PRICE]
+        """Complete when everything is explained; what was charged is, by the provider's word."""
+        explained = (LeftoverKind.CHARGED, LeftoverKind.PRICE)
+        open_ends = [each for each in self.leftovers if each.kind not in explained]
         return ExitCode.INCOMPLETE if open_ends or self.orphans else ExitCode.COMPLETE
 
     def images(self, kind: LeftoverKind) -> int:

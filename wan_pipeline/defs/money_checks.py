@@ -4,6 +4,7 @@ So a person who has decided about an unknown, or brought a file back, runs the c
 it pass.
 """
 
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
@@ -14,6 +15,7 @@ from wan_pipeline.defs import ui
 from wan_pipeline.defs.resources import WanResource
 from wan_pipeline.ledger.review import (
     OpenPurchase,
+    PriceDifference,
     cap_uses,
     price_differences,
     stored_files,
@@ -122,17 +124,7 @@ def reported_cost_is_the_price(wan: WanResource) -> dg.AssetCheckResult:
     return dg.AssetCheckResult(
         passed=not found,
         severity=WARN,
-        description=f"reported costs that are not the price of their images: {len(found)}, by"
-        f" {surplus:+f} USD together. The reported cost counts; where the price has changed, set"
-        " WAN_PRICE_USD"
-        + (
-            f". Of these cannot be read: {unreadable}. The price counts there; compare it with the"
-            " provider's bill"
-            if unreadable
-            else ""
-        )
-        if found
-        else "every reported cost is the price of its images",
+        description=_differences_told(found) or "every reported cost is the price of its images",
         metadata={
             "differences": len(found),
             "unreadable": unreadable,
@@ -192,6 +184,33 @@ def spend_within_budget(wan: WanResource) -> dg.AssetCheckResult:
             ),
         },
     )
+
+
+def _differences_told(found: Sequence[PriceDifference]) -> str:
+    """How many there are, by how much, what to do about each kind; empty when there are none."""
+    if not found:
+        return ""
+    surplus = sum((each.surplus_usd for each in found), ZERO)
+    count = f"{len(found)}, by {surplus:+f} USD together"
+    told = [
+        f"reported costs that are not the price of their images: {count}",
+        "The reported cost counts",
+    ]
+    failed = sum(each.failed for each in found)
+    unreadable = sum(bool(each.told) for each in found)
+    if len(found) > failed + unreadable:
+        told.append("Where the price has changed, set WAN_PRICE_USD")
+    if failed:
+        told.append(
+            f"Of these are for tasks that failed: {failed}. Ask the provider's support for the"
+            " money, by the task's id"
+        )
+    if unreadable:
+        told.append(
+            f"Of these cannot be read: {unreadable}. The price counts there; compare it with the"
+            " provider's bill"
+        )
+    return ". ".join(told)
 
 
 def _open(purchase: OpenPurchase) -> dict[str, str]:

@@ -211,12 +211,13 @@ def test_a_place_that_cannot_be_written_is_named(
 def test_a_reader_that_has_enough_is_no_error(doubtful: Folder) -> None:
     """As in `wan ledger export --format csv | head -1`."""
     command = shlex.quote(str(Path(sys.executable).with_name("wan")))
+    export = f"{command} ledger export --format csv --table events"
     done = subprocess.run(
-        ["bash", "-c", f"{command} ledger export --format csv --table events | true"],
+        ["bash", "-c", f"{export} | true; echo ${{PIPESTATUS[0]}}"],
         env={**os.environ, **doubtful.env},
         capture_output=True,
         check=False,
         text=True,
         timeout=60,
     )
-    assert (done.stdout, done.stderr) == ("", "")
+    assert (done.stdout, done.stderr) == ("0\n", "")

@@ -218,6 +218,7 @@ async def test_clock_jumps_during_a_run(
     leap = OnceSent(count=3, then=lambda: jumpy.time.leap(jump))
     buying = jumpy.buy(make_requests(16), progress=leap, result_lifetime_s=86_400.0)
     report = await asyncio.wait_for(buying, 60)
+    assert leap.done
     assert (report.stop, report.tally.done, report.tally.failed) == (None, 16, 0)
     assert emulator.bill()["creates_received"] == 16
     assert jumpy.books().spent == ended_bill(emulator) == PRICE * 16
@@ -231,6 +232,7 @@ async def test_clock_that_jumps_over_the_deadline_expires_nothing(
     requests, jump = make_requests(8), 25 * HOUR
     leap = OnceSent(count=3, then=lambda: jumpy.time.leap(jump))
     await asyncio.wait_for(jumpy.buy(requests, progress=leap, result_lifetime_s=86_400.0), 60)
+    assert leap.done
     assert "expired" not in jumpy.books().states()
 
     jumpy.time.leap(-jump)
