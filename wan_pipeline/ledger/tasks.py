@@ -13,6 +13,7 @@ from wan_pipeline.ledger.decisions import withdraw_fresh_attempt
 from wan_pipeline.ledger.moves import move, stands
 from wan_pipeline.ledger.rows import holder_of_task, standing, update_purchase
 from wan_pipeline.ledger.states import ImageState, PurchaseState
+from wan_pipeline.told import counted, dollars
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -139,7 +140,9 @@ def finish_task(
         TransitionError: another owner has the purchase, or it is not `submitted`.
     """
     to = partial(move, tx, key, owner_id=owner.owner_id, now=now)
-    told = f"{len(links)} images, {values.get('cost_usd')} USD"
+    cost = values.get("cost_usd")
+    cost_words = "no cost" if cost is None else f"{dollars(cost)} USD"
+    told = f"{counted(len(links), 'image')}, {cost_words}"
     if cost_told:
         told += f"{schema.UNREADABLE_COST}{cost_told}"
     to(PurchaseState.SUCCEEDED, detail=told, reserved_usd=ZERO, **values)
