@@ -32,5 +32,7 @@ def reason_told(problem: str | None) -> str:
 
 def rest_told(left: int, cost_usd: Decimal) -> str:
     """How many requests a stop kept from being bought, and their price."""
+    if not left:
+        return "nothing is left to buy"
     verb = "is" if left == 1 else "are"
     return f"{counted(left, 'request')} {verb} left, which would cost {dollars(cost_usd)} USD"

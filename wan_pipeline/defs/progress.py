@@ -73,4 +73,4 @@ def stop_of(report: BatchReport) -> AccountStopError | None:
     if report.stop is None:
         return None
     left = rest_told(report.left, report.left_cost_usd)
-    return AccountStopError(report.stop, f"{report.stop_detail.rstrip(' .')}. {left}")
+    return AccountStopError(report.stop, f"{report.stop_detail.rstrip(' .')}; {left}")

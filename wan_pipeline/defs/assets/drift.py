@@ -136,7 +136,7 @@ def drift(
     }
     if batch.stop is not None:
         left = rest_told(batch.left, batch.left_cost_usd)
-        stop = AccountStopError(batch.stop, f"{batch.stop_detail.rstrip(' .')}. {left}")
+        stop = AccountStopError(batch.stop, f"{batch.stop_detail.rstrip(' .')}; {left}")
         raise dg.Failure(str(stop), metadata=metadata, allow_retries=False) from stop
     yield dg.MaterializeResult(metadata=metadata)
 
