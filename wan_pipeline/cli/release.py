@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 from typing import Annotated
 
 import typer
@@ -12,6 +13,7 @@ from wan_pipeline.cli.exit_codes import ExitCode
 from wan_pipeline.cli.explained import explained, say_why
 from wan_pipeline.cli.export import export
 from wan_pipeline.cli.screen import open_console, say, warn
+from wan_pipeline.prompts.sets import scan
 from wan_pipeline.settings import Settings
 
 __all__ = ["release"]
@@ -93,6 +95,13 @@ def create(
         made = open_release(settings.layout.releases, told["release"])
     from wan_pipeline.cli.released import created_as_json, show_release  # noqa: PLC0415
 
+    inside = {each.name for each in made.manifest.prompt_sets}
+    if not sets and (outside := sorted(set(scan(settings.layout.prompts_dir).sets) - inside)):
+        warn(
+            console,
+            f"not in it, since not built yet: {', '.join(outside)}. `wan run {shlex.join(outside)}`"
+            " builds them, or says why a file has no usable row",
+        )
     if as_json:
         typer.echo(json.dumps(created_as_json(made, new=bool(told["new"])), indent=2))
         return

@@ -76,6 +76,23 @@ def test_other_ratios_are_another_version(folder: Folder) -> None:
     shutil.rmtree(folder.path / "emulator/releases/sides")
 
 
+def test_a_set_that_was_not_built_is_named(folder: Folder) -> None:
+    """Where every built set is meant; whoever names sets knows which."""
+    files = [
+        folder.write("fresh.csv", "prompt\none\n"),
+        folder.write("bad.csv", "prompt,n\none,9\n"),
+    ]
+    made = folder.wan("release", "create", "toys", COLUMNS="300")
+    named = folder.wan("release", "create", "toys", "kites", "trams", COLUMNS="300")
+    for file in files:
+        file.unlink()
+    assert (made.exit_code, named.exit_code) == (0, 0)
+    assert "not in it, since not built yet: bad, fresh. `wan run bad fresh` builds them" in (
+        made.stdout
+    )
+    assert "not in it" not in named.stdout
+
+
 def test_list_and_show(folder: Folder) -> None:
     """Every version, and everything about one."""
     listed = told(folder, "release", "list")
