@@ -111,17 +111,8 @@ def _without_result(view: Snapshot) -> Iterator[Leftover]:
         if state is not PurchaseState.UNKNOWN:
             query = query.join(newest, _is_of(newest))
         for row in view.connection.execute(query):
-            yield Leftover(
-                kind=LeftoverKind(state.value),
-                request_id=row.request_id,
-                attempt=row.attempt,
-                prompt_set=row.bought_by_set,
-                task_id=row.task_id,
-                since=row.created_at,
-                images=row.n,
-                usd=row.reserved_usd,
-                reason=row.error_message or "",
-            )
+            reason = row.error_message or ""
+            yield _of(row, LeftoverKind(state.value), row.n, row.reserved_usd, reason)
 
 
 def _lost(view: Snapshot) -> Iterator[Leftover]:
@@ -166,17 +157,7 @@ def _of_images(view: Snapshot, query: sa.Select[Any], kind: LeftoverKind) -> Ite
     """Such purchases, with these images' share of the cost."""
     for row in view.connection.execute(query):
         share = (row.cost_usd or ZERO) * row.such / row.images
-        yield Leftover(
-            kind=kind,
-            request_id=row.request_id,
-            attempt=row.attempt,
-            prompt_set=row.bought_by_set,
-            task_id=row.task_id,
-            since=row.created_at,
-            images=row.such,
-            usd=share.quantize(NANO),
-            reason=reason_told(row.problem),
-        )
+        yield _of(row, kind, row.such, share.quantize(NANO), reason_told(row.problem))
 
 
 def _charged(view: Snapshot) -> Iterator[Leftover]:
@@ -184,17 +165,23 @@ def _charged(view: Snapshot) -> Iterator[Leftover]:
     query = _purchases(view, PurchaseState.FAILED)
     charged = (_PURCHASES.cost_source == REPORTED) & (_PURCHASES.cost_usd > ZERO)
     for row in view.connection.execute(query.where(charged)):
-        yield Leftover(
-            kind=LeftoverKind.CHARGED,
-            request_id=row.request_id,
-            attempt=row.attempt,
-            prompt_set=row.bought_by_set,
-            task_id=row.task_id,
-            since=row.created_at,
-            images=row.n,
-            usd=row.cost_usd,
-            reason=problem_of(row.error_code, row.error_message),
-        )
+        reason = problem_of(row.error_code, row.error_message)
+        yield _of(row, LeftoverKind.CHARGED, row.n, row.cost_usd, reason)
+
+
+def _of(row: Any, kind: LeftoverKind, images: int, usd: Decimal, reason: str) -> Leftover:
+    """What is left of a purchase's row."""
+    return Leftover(
+        kind=kind,
+        request_id=row.request_id,
+        attempt=row.attempt,
+        prompt_set=row.bought_by_set,
+        task_id=row.task_id,
+        since=row.created_at,
+        images=images,
+        usd=usd,
+        reason=reason,
+    )
 
 
 def _purchases(view: Snapshot, state: PurchaseState) -> sa.Select[Any]:

@@ -18,7 +18,6 @@ from typer.testing import CliRunner
 
 from wan_pipeline.cli.app import app
 from wan_pipeline.emulator.plan import Fault, FaultKind
-from wan_pipeline_tests.dataset.release.toys import toys
 from wan_pipeline_tests.emulator_fixture import FAST, RunningEmulator
 from wan_pipeline_tests.generation.batch_fixture import Workbench, make_request
 
@@ -162,18 +161,6 @@ def told(folder: Folder, *args: str) -> Any:
     done = folder.wan(*args, "--json")
     assert done.exit_code == 0, done.output
     return json.loads(done.stdout)
-
-
-@pytest.fixture(scope="session")
-def toys_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two sets, of which `toys@v1` has the first and `toys@v2` both; to be copied."""
-    path = tmp_path_factory.mktemp("toys")
-    with toys(path):
-        pass
-    folder = folder_at(path, NOWHERE)
-    for sets in (["kites"], []):
-        told(folder, "release", "create", "toys", *sets)
-    return path
 
 
 @pytest.fixture

@@ -3,24 +3,11 @@
 from __future__ import annotations
 
 import shutil
-from typing import TYPE_CHECKING, Any
-
-import pytest
+from typing import Any
 
 from wan_pipeline.cli.exit_codes import ExitCode
 from wan_pipeline_tests.cli.conftest import NOWHERE, Folder, folder_at, told
 from wan_pipeline_tests.dataset.release.workshop import Workshop
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-
-@pytest.fixture(scope="module")
-def folder(toys_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Folder:
-    """`toys@v1` has the first of two sets, `toys@v2` both."""
-    path = tmp_path_factory.mktemp("cli") / "data"
-    shutil.copytree(toys_folder, path)
-    return folder_at(path, NOWHERE)
 
 
 def test_create_names_the_version_and_what_is_in_it(folder: Folder) -> None:

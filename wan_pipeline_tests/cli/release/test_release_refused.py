@@ -17,15 +17,6 @@ from wan_pipeline_tests.dataset.release.workshop import Workshop
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
-
-
-@pytest.fixture(scope="module")
-def folder(toys_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Folder:
-    """`toys@v1` has the first of two sets, `toys@v2` both."""
-    path = tmp_path_factory.mktemp("cli") / "data"
-    shutil.copytree(toys_folder, path)
-    return folder_at(path, NOWHERE)
 
 
 @pytest.fixture

@@ -9,18 +9,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from wan_pipeline.cli.exit_codes import ExitCode
-from wan_pipeline_tests.cli.conftest import NOWHERE, Folder, folder_at, told
+from wan_pipeline_tests.cli.conftest import Folder, told
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-
-@pytest.fixture(scope="module")
-def folder(toys_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Folder:
-    """`toys@v1` has the first of two sets, `toys@v2` both."""
-    path = tmp_path_factory.mktemp("cli") / "data"
-    shutil.copytree(toys_folder, path)
-    return folder_at(path, NOWHERE)
 
 
 def advice(folder: Folder, *args: str) -> str:
