@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -12,18 +13,20 @@ from wan_pipeline.defs.launch import JobOutcome, open_instance, run_job
 from wan_pipeline.defs.resources import WanResource
 from wan_pipeline.ledger.ledger import Ledger
 from wan_pipeline.settings import Settings
+from wan_pipeline_tests.emulator_fixture import FAST, RunningEmulator
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Generator, Mapping
     from pathlib import Path
     from types import TracebackType
     from typing import Self
 
     import dagster as dg
 
+    from wan_pipeline.emulator.plan import Fault
     from wan_pipeline.settings import DataLayout
 
-__all__ = ["ASSETS", "Run", "Site", "settings_for"]
+__all__ = ["ASSETS", "Run", "Site", "settings_for", "supplied"]
 
 ASSETS = ("prompts", "plan", "images", "image_metadata", "quality", "gallery")
 
@@ -148,3 +151,14 @@ class Site:
     def rows(self, prompt_set: str) -> list[dict[str, Any]]:
         """Rows of the set's metadata table."""
         return pq.read_table(self.layout.metadata(prompt_set)).to_pylist()
+
+
+@contextmanager
+def supplied(folder: Path, *faults: Fault) -> Generator[tuple[Site, RunningEmulator]]:
+    """A site, and a provider with these faults that it buys from."""
+    plan = FAST.model_copy(update={"faults": faults})
+    with (
+        RunningEmulator(folder / "provider", plan) as provider,
+        Site(folder / "data", settings_for(folder / "data", provider.base_url)) as site,
+    ):
+        yield site, provider

@@ -12,7 +12,7 @@ from wan_pipeline.emulator.plan import Fault, FaultKind
 from wan_pipeline.generation.planning import unfinished_of
 from wan_pipeline.prompts.plan_table import REQUESTS_FILE
 from wan_pipeline_tests.emulator_fixture import FAST, RunningEmulator
-from wan_pipeline_tests.pipeline.site import Run, Site, settings_for
+from wan_pipeline_tests.pipeline.site import Run, Site, settings_for, supplied
 
 TROUBLED = """\
 prompt_id,prompt,n
@@ -58,11 +58,7 @@ class Troubled:
 def troubled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Troubled]:
     """One run with one of each kind of failure, and one after it."""
     folder = tmp_path_factory.mktemp("troubled")
-    plan = FAST.model_copy(update={"faults": FAULTS})
-    with (
-        RunningEmulator(folder / "provider", plan) as provider,
-        Site(folder / "data", settings_for(folder / "data", provider.base_url)) as site,
-    ):
+    with supplied(folder, *FAULTS) as (site, provider):
         site.write("troubled.csv", TROUBLED.format(overlong="x" * 2001))
         run = site.run("build_dataset", "troubled")
         bill = provider.bill()
@@ -226,12 +222,7 @@ def test_a_stop_ends_the_run_and_burns_nothing(
     """The asset raises and says what to do; no row is spent, and the next run goes on."""
     folder = tmp_path_factory.mktemp("stopped")
     stopping = Fault(kind=FaultKind.BAD_KEY, on="create", after=1)
-    with (
-        RunningEmulator(
-            folder / "provider", FAST.model_copy(update={"faults": (stopping,)})
-        ) as provider,
-        Site(folder / "data", settings_for(folder / "data", provider.base_url)) as site,
-    ):
+    with supplied(folder, stopping) as (site, provider):
         site.write("set.csv", "prompt\none\ntwo\nthree\n")
         stopped = site.run("build_dataset", "set")
         assert stopped.outcome.failed_step == "images"

@@ -13,9 +13,8 @@ import pytest
 from wan_pipeline.dataset.quality.cache import MeasurementCache
 from wan_pipeline.dataset.quality.measure import Measurement
 from wan_pipeline.emulator.plan import Fault, FaultKind
-from wan_pipeline_tests.emulator_fixture import FAST, RunningEmulator
 from wan_pipeline_tests.pipeline.quality_pages import outcomes_with, section_of
-from wan_pipeline_tests.pipeline.site import Run, Site, settings_for
+from wan_pipeline_tests.pipeline.site import Run, Site, supplied
 
 MIXED = """\
 prompt_id,prompt,n,watermark
@@ -33,11 +32,7 @@ def mixed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Site, Run]
     folder = tmp_path_factory.mktemp("mixed")
     forbidden = Fault(kind=FaultKind.MODERATION_FAILED, prompt_contains="forbidden")
     short = Fault(kind=FaultKind.MISSING_IMAGES, prompt_contains="half", amount=1)
-    plan = FAST.model_copy(update={"faults": (forbidden, short)})
-    with (
-        RunningEmulator(folder / "provider", plan) as provider,
-        Site(folder / "data", settings_for(folder / "data", provider.base_url)) as site,
-    ):
+    with supplied(folder, forbidden, short) as (site, _):
         site.write("mixed.csv", MIXED)
         built = site.run("build_dataset", "mixed")
         shutil.copy(site.layout.metadata("mixed"), as_built(site))

@@ -5,9 +5,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from wan_pipeline.emulator.plan import Fault, FaultKind
-from wan_pipeline_tests.emulator_fixture import FAST, RunningEmulator
 from wan_pipeline_tests.pipeline.quality_pages import outcomes_with, section_of
-from wan_pipeline_tests.pipeline.site import Site, settings_for
+from wan_pipeline_tests.pipeline.site import Site, supplied
 
 ODD = "prompt_id,prompt,n\na,a large kite,1\nb,a half moon,2\nc,a boat,2\n"
 SHORT_SET = "prompt_id,prompt,n\na,half a kite,4\nb,a boat,1\n"
@@ -19,12 +18,7 @@ def test_a_set_that_lacks_images_only_is_not_complete(
     """Three of four arrived: the gallery says it, with the words of the quarantine."""
     folder = tmp_path_factory.mktemp("short")
     fault = Fault(kind=FaultKind.MISSING_IMAGES, prompt_contains="half", amount=1)
-    with (
-        RunningEmulator(
-            folder / "provider", FAST.model_copy(update={"faults": (fault,)})
-        ) as provider,
-        Site(folder / "data", settings_for(folder / "data", provider.base_url)) as site,
-    ):
+    with supplied(folder, fault) as (site, _):
         site.write("short.csv", SHORT_SET)
         run = site.run("build_dataset", "short")
     assert run.outcome.success
@@ -47,11 +41,7 @@ def test_sizes_and_numbers_fail_until_settings_allow_them(
     folder = tmp_path_factory.mktemp("odd")
     large = Fault(kind=FaultKind.WRONG_SIZE_IMAGE, prompt_contains="large")
     short = Fault(kind=FaultKind.MISSING_IMAGES, prompt_contains="half", amount=1)
-    plan = FAST.model_copy(update={"faults": (large, short)})
-    with (
-        RunningEmulator(folder / "provider", plan) as provider,
-        Site(folder / "data", settings_for(folder / "data", provider.base_url)) as site,
-    ):
+    with supplied(folder, large, short) as (site, _):
         site.write("odd.csv", ODD)
         checks = site.run("build_dataset", "odd").checks
         size, number = checks["sizes_are_as_requested"], checks["image_count_is_sum_of_n"]
