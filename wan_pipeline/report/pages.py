@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from functools import cache
 from importlib.resources import files
 from typing import TYPE_CHECKING
 from urllib.parse import quote
@@ -29,8 +30,12 @@ __all__ = [
 _ASCII_PUNCTUATION = re.compile(r"[!-/:-@\[-`{-~]")
 
 
+@cache
 def environment() -> Environment:
-    """Return the template environment: escapes everything, and fails on a misspelt name."""
+    """Return the template environment: escapes everything, and fails on a misspelt name.
+
+    One per process: it keeps the compiled templates, for the sets that are built after the first.
+    """
     made = Environment(
         loader=PackageLoader("wan_pipeline.report"),
         autoescape=True,
