@@ -14,16 +14,16 @@ from typing import TYPE_CHECKING, Self
 import dagster as dg
 from pydantic import Field, PrivateAttr
 
-from wan_pipeline import __version__
 from wan_pipeline.dataset.keeper import ImageKeeper
 from wan_pipeline.dataset.store import ImageStore
+from wan_pipeline.defs.agreed import terms_of
 from wan_pipeline.defs.dead_runs import tag_with_process
 from wan_pipeline.emulator.launcher import ensure_emulator
 from wan_pipeline.emulator.plan import EmulatorPlan
 from wan_pipeline.generation.batch import recover, run_batch
 from wan_pipeline.generation.interrupt import run_interruptibly
 from wan_pipeline.generation.rescue import RescueFile
-from wan_pipeline.generation.terms import Clock, Ports, Terms
+from wan_pipeline.generation.terms import Clock, Ports
 from wan_pipeline.ledger.budget import Caps
 from wan_pipeline.ledger.ledger import Ledger
 from wan_pipeline.ledger.retries import Retry, RetryRule
@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from wan_pipeline.generation.progress import BatchReport, Progress
+    from wan_pipeline.generation.terms import Terms
     from wan_pipeline.layout import DataLayout
     from wan_pipeline.prompts.request import GenerationRequest
     from wan_pipeline.wan.dialects.listing import ListedTask
@@ -247,7 +248,7 @@ class WanResource(dg.ConfigurableResource):
         key = settings.api_key().get_secret_value()
         for folder in settings.layout.written:
             sweep_temp_files(folder)
-        terms = _terms(settings, base_url=self._base_url(settings), prompt_set=prompt_set)
+        terms = terms_of(settings, base_url=self._base_url(settings), prompt_set=prompt_set)
 
         async def session() -> BatchReport:
             async with AsyncExitStack() as stack:
@@ -301,32 +302,3 @@ def emulator_plan(settings: Settings) -> EmulatorPlan:
         except (OSError, ValueError) as error:
             raise unusable_plan(path, error, given_as=f"WAN_EMULATOR_PLAN={path}") from error
     return plan.model_copy(update={"speed_up": settings.emulator_speed})
-
-
-def _terms(settings: Settings, *, base_url: str, prompt_set: str) -> Terms:
-    account = settings.account()
-    return Terms(
-        profile=account.name.value,
-        dialect=account.dialect,
-        base_url=base_url,
-        form=settings.request_form,
-        first_form=account.first_form,
-        limits=account.limits,
-        price_usd=account.price_usd,
-        result_lifetime_s=account.result_lifetime_s,
-        task_patience_s=account.task_patience_s,
-        proof_patience_s=account.proof_patience_s,
-        code_version=__version__,
-        prompt_set=prompt_set,
-        caps=settings.caps,
-        unknown_in_a_row=settings.unknown_in_a_row,
-        refused_in_a_row=settings.refused_in_a_row,
-        unsent_in_a_row=settings.unsent_in_a_row,
-        throttle_patience_s=settings.throttle_patience_s,
-        finished_watched=settings.failures_watched,
-        failed_share=settings.failures_allowed,
-        paid_for_nothing=settings.paid_for_nothing,
-        breaker_pause_s=account.breaker_pause_s,
-        breaker_pauses=settings.breaker_pauses,
-        confirm_s=account.confirm_s,
-    )
