@@ -13,10 +13,10 @@ import dagster as dg
 from wan_pipeline.dataset.inventory import take_inventory
 from wan_pipeline.defs import ui
 from wan_pipeline.defs.resources import WanResource
+from wan_pipeline.ledger.cap_use import cap_uses
 from wan_pipeline.ledger.review import (
     OpenPurchase,
     PriceDifference,
-    cap_uses,
     price_differences,
     stored_files,
     unfinished,

@@ -67,7 +67,7 @@ def ledger_to_look_at(layout: DataLayout, url: str | None) -> Generator[Ledger]:
     memory.require_file()
     with (
         still_copy(layout.ledger) as copy,
-        Ledger(copy, layout.profile, memory=memory, name=str(layout.ledger)) as ledger,
+        Ledger(copy, layout.profile, memory=memory) as ledger,
     ):
         yield ledger
 

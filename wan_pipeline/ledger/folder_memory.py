@@ -107,8 +107,6 @@ class FolderMemory:
     def opened(self, ledger_id: str | None) -> None:
         """Remember the ledger that was found to be the right one."""
         self._ledger_id = ledger_id
-        if self.looks:
-            return
         # A new file has nothing to be remembered yet; and what a person gave up by emptying the
         # memory stays given up until something is bought.
         if self._newest_event or (self.served and self._memory != GIVEN_UP):
@@ -119,8 +117,11 @@ class FolderMemory:
     def keep(self, newest_event: int) -> None:
         """Remember that the ledger has this event.
 
-        What cannot be written down stays behind until the next event: a purchase matters more.
+        What cannot be written down stays behind until the next event: a purchase matters more. A
+        look remembers nothing.
         """
+        if self.looks:
+            return
         name = self.ledger if self.served else self.layout.ledger.name  # folders are moved
         memory = Memory(name=name, ledger_id=self._ledger_id, newest_event=newest_event)
         for file in (self.file, self.layout.ledger_beside):

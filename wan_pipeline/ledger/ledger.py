@@ -47,7 +47,6 @@ class Ledger(LedgerReader):
         where: path of an SQLite file, created when it does not exist; or a PostgreSQL URL.
         profile: whose purchases.
         memory: of the data folder that it is opened for; None where nothing is bought for one.
-        name: for messages, where it is known by another than `where`.
         now: the wall clock.
 
     Raises from every method:
@@ -62,18 +61,16 @@ class Ledger(LedgerReader):
         profile: str,
         *,
         memory: FolderMemory | None = None,
-        name: str | None = None,
         now: Callable[[], datetime] | None = None,
     ) -> None:
         self.now = now or (lambda: datetime.now(UTC))
-        check = memory.check if memory else None
+        check, name = (memory.check, memory.ledger) if memory else (None, None)
         reader, self._engine = open_database(where, check=check, name=name)
         super().__init__(reader, profile)
         self._place = Place(where)
         if memory is not None:
             memory.opened(self.recall(LEDGER_ID))
-        remember = memory.keep if memory and not memory.looks else None
-        self._writer = GroupCommitWriter(self._engine, remember=remember)
+        self._writer = GroupCommitWriter(self._engine, remember=memory.keep if memory else None)
         self.apply_now(lambda tx: insert_if_absent(tx.connection, schema.accounts, profile=profile))
 
     def close(self) -> None:

@@ -1,4 +1,4 @@
-"""What a person should look at: unknowns, deadlines, surprising costs, use of the budget.
+"""What a person should look at: unknowns, deadlines, surprising costs.
 
 Each function reads one snapshot, so that together they tell one story.
 """
@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from datetime import UTC
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
@@ -20,15 +19,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from datetime import datetime
 
-    from wan_pipeline.ledger.budget import Caps
     from wan_pipeline.ledger.snapshot import Snapshot
 
 __all__ = [
     "REPORTED",
-    "CapUse",
     "OpenPurchase",
     "PriceDifference",
-    "cap_uses",
     "price_differences",
     "stored_files",
     "unfinished",
@@ -39,7 +35,6 @@ ZERO = Decimal(0)
 CHUNK = 10_000
 UNREADABLE = "unreadable"
 REPORTED = "reported"
-WIDEST_FIRST = ("total", "day", "run", "prompt_set")
 _PURCHASES = schema.purchases.c
 _IMAGES = schema.images.c
 
@@ -105,30 +100,6 @@ class PriceDifference:
     def surplus_usd(self) -> Decimal:
         """What is counted beyond the price; negative when less is."""
         return ZERO if self.told else self.cost_usd - self.expected_usd
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CapUse:
-    """How much of one cap is used.
-
-    Attributes:
-        cap: `total`, `day`, `prompt_set` or `run`.
-        of: which day, set or run; empty for the total.
-        limit_usd: the cap.
-        spent_usd: paid under it.
-        reserved_usd: set aside under it.
-    """
-
-    cap: str
-    of: str
-    limit_usd: Decimal
-    spent_usd: Decimal
-    reserved_usd: Decimal
-
-    @property
-    def left_usd(self) -> Decimal:
-        """What may still be bought; negative when the cap was passed."""
-        return self.limit_usd - self.spent_usd - self.reserved_usd
 
 
 def unknowns(view: Snapshot) -> list[OpenPurchase]:
@@ -207,32 +178,6 @@ def stored_files(view: Snapshot) -> Iterator[tuple[str | None, int | None]]:
             yield row.path, row.bytes
 
 
-def cap_uses(view: Snapshot, caps: Caps, *, now: datetime) -> list[CapUse]:
-    """How much of every cap is used, the widest cap first, and of each the one with least left.
-
-    Day and run are those of today: a cap that is lowered says nothing about the past. Sums are
-    taken over the purchases themselves, whatever else keeps count of them.
-    """
-    today = now.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
-    of_today = _PURCHASES.created_at >= today
-    found: list[CapUse] = []
-    for cap, limit in caps.named().items():
-        match cap:
-            case "prompt_set":
-                sums = _sums(view, by=_PURCHASES.bought_by_set)
-            case "run":
-                sums = _sums(view, of_today, by=_PURCHASES.run_id)
-            case "day":
-                sums = {today.date().isoformat(): _sums(view, of_today).get("", (ZERO, ZERO))}
-            case _:
-                sums = {"": _sums(view).get("", (ZERO, ZERO))}
-        found += [
-            CapUse(cap=cap, of=of, limit_usd=limit, spent_usd=spent, reserved_usd=reserved)
-            for of, (spent, reserved) in sums.items()
-        ]
-    return sorted(found, key=lambda use: (WIDEST_FIRST.index(use.cap), use.left_usd, use.of))
-
-
 def _last_detail() -> sa.ScalarSelect[str | None]:
     """What the history says of a purchase's task being done."""
     events = schema.events.c
@@ -263,26 +208,6 @@ def _images_received(view: Snapshot) -> sa.Subquery:
         .group_by(_IMAGES.request_id, _IMAGES.attempt)
         .subquery()
     )
-
-
-def _sums(
-    view: Snapshot,
-    *conditions: sa.ColumnElement[bool],
-    by: sa.ColumnElement[str] | None = None,
-) -> dict[str, tuple[Decimal, Decimal]]:
-    """USD paid and reserved, by a column's value; under an empty name without a column."""
-    name = sa.literal("") if by is None else by
-    query = sa.select(
-        name.label("name"),
-        sa.func.sum(_PURCHASES.cost_usd).label("spent"),
-        sa.func.sum(_PURCHASES.reserved_usd).label("reserved"),
-    ).where(_PURCHASES.profile == view.profile, *conditions)
-    if by is not None:
-        query = query.group_by(by)
-    return {
-        row.name: (row.spent or ZERO, row.reserved or ZERO)
-        for row in view.connection.execute(query)
-    }
 
 
 def _open(

@@ -29,7 +29,8 @@ if TYPE_CHECKING:
     from datetime import datetime
     from pathlib import Path
 
-    from wan_pipeline.ledger.review import CapUse, OpenPurchase, PriceDifference
+    from wan_pipeline.ledger.cap_use import CapUse
+    from wan_pipeline.ledger.review import OpenPurchase, PriceDifference
     from wan_pipeline.report.spending import Spending
 
 __all__ = ["SpendReport", "SpendSummary", "spend_preview", "write_spend_page"]

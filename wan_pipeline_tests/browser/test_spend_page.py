@@ -10,7 +10,8 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Browser, Page, expect
 
-from wan_pipeline.ledger.review import CapUse, OpenPurchase, PriceDifference
+from wan_pipeline.ledger.cap_use import CapUse
+from wan_pipeline.ledger.review import OpenPurchase, PriceDifference
 from wan_pipeline.ledger.states import PurchaseState
 from wan_pipeline_tests.ledger.entries import MORNING, image_row, purchase_row
 from wan_pipeline_tests.report.spend_fixture import Told

@@ -9,13 +9,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from wan_pipeline.ledger.budget import Caps
-from wan_pipeline.ledger.review import (
-    cap_uses,
-    price_differences,
-    stored_files,
-    unfinished,
-    unknowns,
-)
+from wan_pipeline.ledger.cap_use import cap_uses
+from wan_pipeline.ledger.review import price_differences, stored_files, unfinished, unknowns
 from wan_pipeline.ledger.schema import UNREADABLE_COST
 from wan_pipeline.ledger.snapshot import snapshot
 from wan_pipeline_tests.ledger.entries import MORNING, Book, event_row, image_row, purchase_row

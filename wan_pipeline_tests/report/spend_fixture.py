@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from wan_pipeline.ledger.review import CapUse, OpenPurchase, PriceDifference
+    from wan_pipeline.ledger.cap_use import CapUse
+    from wan_pipeline.ledger.review import OpenPurchase, PriceDifference
 
 __all__ = ["HOSTILE", "NOON", "Page", "Told", "exported"]
 

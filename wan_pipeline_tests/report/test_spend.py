@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 import pytest
 from markdown_it import MarkdownIt
 
-from wan_pipeline.ledger.review import CapUse, OpenPurchase, PriceDifference
+from wan_pipeline.ledger.cap_use import CapUse
+from wan_pipeline.ledger.review import OpenPurchase, PriceDifference
 from wan_pipeline.ledger.states import PurchaseState
 from wan_pipeline.report.pages import usd
 from wan_pipeline.report.spend import MAX_ROWS, SERIES, spend_preview

@@ -9,8 +9,9 @@ from wan_pipeline.defs import ui
 from wan_pipeline.defs.assets.images import COLUMNS
 from wan_pipeline.defs.resources import WanResource
 from wan_pipeline.ledger.arrow import EVENTS, IMAGES, PURCHASES
+from wan_pipeline.ledger.cap_use import cap_uses
 from wan_pipeline.ledger.export import ExportSummary, export_lock, export_snapshot
-from wan_pipeline.ledger.review import cap_uses, price_differences, unfinished, unknowns
+from wan_pipeline.ledger.review import price_differences, unfinished, unknowns
 from wan_pipeline.ledger.snapshot import snapshot
 from wan_pipeline.report.spend import SpendSummary, spend_preview, write_spend_page
 from wan_pipeline.report.spending import read_spending
