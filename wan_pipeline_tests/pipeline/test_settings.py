@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from wan_pipeline.defs.resources import WanResource, _terms, emulator_plan
+from wan_pipeline.defs.agreed import terms_of
+from wan_pipeline.defs.resources import WanResource, emulator_plan
 from wan_pipeline.settings import EMULATOR_KEY, Settings
 from wan_pipeline.wan.errors import ConfigurationError
 from wan_pipeline.wan.profiles import PROFILES, ProfileName
@@ -51,7 +52,7 @@ def test_every_bound_of_a_run_reaches_it(monkeypatch: pytest.MonkeyPatch, tmp_pa
     for name, value in bounds.items():
         monkeypatch.setenv(f"WAN_{name.upper()}", str(value))
     settings = WanResource.from_settings(Settings(data_dir=tmp_path)).settings()
-    terms = _terms(settings, base_url="http://127.0.0.1:1", prompt_set="kites")
+    terms = terms_of(settings, base_url="http://127.0.0.1:1", prompt_set="kites")
     assert {name: getattr(terms, name) for name in bounds} == bounds
 
 
