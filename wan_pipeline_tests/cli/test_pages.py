@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -122,9 +123,10 @@ def test_a_command_finds_what_pages_need_and_nothing_else(env: dict[str, str]) -
 
 
 def answers(url: str) -> bool:
-    """Whether somebody does there."""
+    """Whether the port is taken: one who hangs up, since it is ending, has it still."""
     try:
-        httpx.get(url, trust_env=False)
+        with suppress(httpx.RemoteProtocolError, httpx.ReadError):
+            httpx.get(url, trust_env=False)
     except httpx.ConnectError:
         return False
     return True
