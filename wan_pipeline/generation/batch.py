@@ -52,7 +52,8 @@ async def run_batch(
         total: distinct requests, where it is known beforehand, for the progress.
 
     Raises:
-        LedgerUnavailableError: nothing is bought without a ledger.
+        LedgerUnavailableError: nothing is bought without a ledger, and no batch is over whose
+            ledger was moved meanwhile.
     """
     batch = _Batch(ports, terms, progress or SilentProgress())
     return await batch.run(requests, total=total)
@@ -111,6 +112,7 @@ class _Batch:
             raise _first(errors) from errors
         finally:
             course.told()
+        course.ports.ledger.check_place()  # else this would be told of a folder that is gone
         return BatchReport(
             tally=course.tally,
             stop=course.stop.reason,

@@ -82,6 +82,10 @@ class Ledger(LedgerReader):
     def __enter__(self) -> Self:
         return self
 
+    def check_place(self) -> None:
+        """Raise `LedgerUnavailableError` when the file is gone; writing to it would still work."""
+        self._place.check()
+
     def __exit__(self, *_: object) -> None:
         self.close()
 
@@ -134,7 +138,7 @@ class Ledger(LedgerReader):
         Raises:
             BudgetExceededError: its price does not fit under a cap.
         """
-        self._place.check()
+        self.check_place()
         return await self.apply(partial(intend, intention=intention, owner=owner, now=self.now()))
 
     async def not_sent(self, key: PurchaseKey, owner: Owner, reason: str) -> None:
