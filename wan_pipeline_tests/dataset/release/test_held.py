@@ -85,7 +85,14 @@ def test_a_changed_cell_of_the_metadata_is_refused(
         assert words in says
     if was is not None:
         assert f"{was}"[:40] in says.partition(f"{column} is ")[2]
-    change(path, column, was, row=row)
+
+
+def test_a_cell_that_is_put_back_is_released(workshop: Workshop) -> None:
+    """A refusal leaves nothing behind that stands in the way."""
+    path = workshop.layout.metadata("kites")
+    was = change(path, "seed", 4, row=5)
+    refused(workshop)
+    change(path, "seed", was, row=5)
     assert workshop.release("toys", "trams", "kites").new
 
 
