@@ -20,7 +20,7 @@ run: $(VENV)/run.stamp
 	@WAN_PAGES_URL="$${WAN_PAGES_URL:-http://127.0.0.1:$(PAGES_PORT)}" $(BIN)/wan run $(SET)
 
 test: $(VENV)/dev.stamp
-	@$(BIN)/python -m pytest -n 5 --dist worksteal
+	@$(BIN)/python -m pytest -n 4 --dist worksteal
 
 # The UI of the profile's own instance, and the pages that it links to. Planning first is free and
 # registers every prompt set.
