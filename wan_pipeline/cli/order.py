@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from decimal import Decimal
 from enum import Enum, auto
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from wan_pipeline.told import dollars
@@ -31,10 +33,12 @@ class Order:
     Attributes:
         retry: what is bought again.
         budget_usd: the most that all its sets together may pay and reserve; None for no such cap.
+        given_at: when; what was bought since then is not bought again by it.
     """
 
     retry: Sequence[Retry] = ()
     budget_usd: Decimal | None = None
+    given_at: datetime = field(default_factory=partial(datetime.now, UTC))
 
     def within(self, cap_usd: Decimal | None) -> Order:
         """The same under the settings' cap of one run, which this command is to its user."""
@@ -46,6 +50,7 @@ class Order:
         config: dict[str, Any] = {}
         if self.retry:
             config["retry"] = [each.value for each in self.retry]
+            config["retry_before"] = self.given_at.isoformat()
         if self.budget_usd is not None:
             config["budget_run_usd"] = f"{max(self.budget_usd - spent_usd, ZERO):f}"
         return config

@@ -26,7 +26,7 @@ from wan_pipeline.generation.rescue import RescueFile
 from wan_pipeline.generation.terms import Clock, Ports
 from wan_pipeline.ledger.budget import Caps
 from wan_pipeline.ledger.ledger import Ledger
-from wan_pipeline.ledger.retries import Retry, RetryRule
+from wan_pipeline.ledger.retries import RetryRule
 from wan_pipeline.prompts.matrix.count import DEFAULT_MAX_PROMPTS
 from wan_pipeline.prompts.sets import find_prompt_file, scan
 from wan_pipeline.settings import Settings
@@ -40,7 +40,7 @@ from wan_pipeline.wan.errors import ConfigurationError
 from wan_pipeline.wan.guard import host_of, is_loopback_url
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
+    from collections.abc import Awaitable, Callable, Iterable, Sequence
     from datetime import datetime
     from pathlib import Path
 
@@ -179,7 +179,7 @@ class WanResource(dg.ConfigurableResource):
         progress: Progress,
         total: int | None = None,
         caps: Caps | None = None,
-        retry: Collection[Retry] = (),
+        retry: RetryRule | None = None,
         reproduction: bool = False,
     ) -> BatchReport:
         """Bring every request to its end; see `generation.batch.run_batch`.
@@ -191,7 +191,7 @@ class WanResource(dg.ConfigurableResource):
             progress: told about every change.
             total: distinct requests, where it is known.
             caps: lower ones than the settings' for this run; higher ones change nothing.
-            retry: what may be bought again.
+            retry: what may be bought again; how often, the settings say.
             reproduction: buy once more to compare, whatever the dataset has.
 
         Raises:
@@ -207,7 +207,7 @@ class WanResource(dg.ConfigurableResource):
 
         async def batch(ports: Ports, terms: Terms) -> BatchReport:
             tightened = terms.caps.tightened(caps or Caps())
-            rule = RetryRule(what=frozenset(retry), max_attempts=settings.max_attempts)
+            rule = dataclasses.replace(retry or RetryRule(), max_attempts=settings.max_attempts)
             agreed = dataclasses.replace(
                 terms, caps=tightened, retry=rule, reproduction=reproduction
             )

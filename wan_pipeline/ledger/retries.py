@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 from wan_pipeline.ledger.states import PurchaseState
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from wan_pipeline.ledger.records import Purchase
 
 __all__ = ["Retry", "RetryRule"]
@@ -38,10 +40,13 @@ class RetryRule:
             `lost`: paid, and its result can no longer arrive. Empty for nothing.
         max_attempts: no request is bought more often, whoever asks. An attempt that a person
             released made no task and does not count.
+        before: attempts begun later are the answer to the person's word and are not bought again
+            by it: several sets of one command may ask for one request. None for no such time.
     """
 
     what: frozenset[Retry] = frozenset()
     max_attempts: int = DEFAULT_MAX_ATTEMPTS
+    before: datetime | None = None
 
     def allows(self, purchase: Purchase, *, lost: bool, released: int) -> bool:
         """Whether a new attempt may follow this one.
@@ -52,6 +57,8 @@ class RetryRule:
             released: how many attempts at the request a person released.
         """
         if purchase.series is not None or purchase.attempt - released >= self.max_attempts:
+            return False
+        if self.before is not None and purchase.created_at >= self.before:
             return False
         match purchase.state:
             case PurchaseState.FAILED | PurchaseState.REFUSED:

@@ -2,6 +2,7 @@
 
 import hashlib
 import statistics
+from datetime import datetime
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from wan_pipeline.generation.progress import BatchReport
 from wan_pipeline.layout import DataLayout
 from wan_pipeline.ledger.budget import Caps
 from wan_pipeline.ledger.ledger import Ledger
-from wan_pipeline.ledger.retries import Retry
+from wan_pipeline.ledger.retries import Retry, RetryRule
 from wan_pipeline.ledger.shown import shown_of
 from wan_pipeline.prompts.plan_table import REQUESTS_FILE, iter_requests, request_ids
 from wan_pipeline.prompts.tables import REQUESTS
@@ -74,6 +75,11 @@ class ImagesConfig(dg.Config):
         description="What is bought again: `failed` (refused or failed for a reason that may pass),"
         " `lost` (paid, and its result can no longer arrive). Costs money again.",
     )
+    retry_before: str | None = Field(
+        default=None,
+        description="Only attempts begun before this time (ISO 8601, with its offset from UTC) are"
+        " bought again.",
+    )
     budget_run_usd: str | None = Field(
         default=None, description="Cap of this run in USD, where it is lower than the settings'."
     )
@@ -94,14 +100,15 @@ class ImagesConfig(dg.Config):
             total=_usd("budget_total_usd", self.budget_total_usd),
         )
 
-    def retries(self) -> set[Retry]:
-        """What is bought again.
+    def retries(self) -> RetryRule:
+        """What is bought again; the settings know how often.
 
         Raises:
-            ConfigurationError: a word that means nothing.
+            ConfigurationError: a word that means nothing, or a time that is none.
         """
+        before = None if self.retry_before is None else _time("retry_before", self.retry_before)
         try:
-            return {Retry(word) for word in self.retry}
+            return RetryRule(what=frozenset(map(Retry, self.retry)), before=before)
         except ValueError as error:
             raise ConfigurationError(
                 f"run config `retry`: {error}; use {', '.join(Retry)}. Nothing was sent"
@@ -181,6 +188,19 @@ def _usd(name: str, given: str | None) -> Decimal | None:
             " sent"
         )
     return amount
+
+
+def _time(name: str, given: str) -> datetime:
+    try:
+        time = datetime.fromisoformat(given)
+    except ValueError:
+        time = datetime.min  # noqa: DTZ901  refused below, for having no offset
+    if time.tzinfo is None:
+        raise ConfigurationError(
+            f"run config `{name}`: {given!r} is no time with an offset; write it like"
+            " 2026-11-25T12:00:00+00:00. Nothing was sent"
+        )
+    return time
 
 
 def _counts(report: BatchReport) -> dict[str, dg.MetadataValue | int | float]:
