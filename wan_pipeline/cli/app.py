@@ -174,6 +174,8 @@ def run(
                 each.show(console)
         if rest := total.rest():
             warn(console, rest)
+        if unasked := total.unasked:
+            warn(console, unasked)
         typer.echo(total.last_line(), err=as_json)
     raise typer.Exit(total.exit_code() if chosen.whole else max(total.exit_code(), ExitCode.USAGE))
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from wan_pipeline.cli.order import Hold
+    from wan_pipeline.cli.together import Together
     from wan_pipeline.defs.launch import JobOutcome
     from wan_pipeline.generation.planning import Standing, UnfinishedRequest
     from wan_pipeline.layout import DataLayout
@@ -217,15 +218,26 @@ class Summary:
         built: those that were gone through.
         not_started: how far the others are, by their names, as far as they are planned.
         price_usd: per image; None where the profile has none.
+        together: each request once; None where that cannot be read now.
+        retries: whether something was to be bought again.
     """
 
     built: Sequence[Built]
     not_started: Mapping[str, Standing] = field(default_factory=dict[str, "Standing"])
     price_usd: Decimal | None = None
+    together: Together | None = None
+    retries: bool = False
 
     def exit_code(self) -> ExitCode:
-        """The worst of the sets'."""
-        return max((each.exit_code() for each in self.built), default=ExitCode.COMPLETE)
+        """The worst of the sets'; not complete where something waits that none of them has."""
+        least = ExitCode.INCOMPLETE if self.unasked else ExitCode.COMPLETE
+        worst = max((each.exit_code() for each in self.built), default=ExitCode.COMPLETE)
+        return least if worst is ExitCode.COMPLETE else worst
+
+    @property
+    def unasked(self) -> str:
+        """What waits though no prompt file asks for it any more; empty where nothing does."""
+        return self.together.unasked_told if self.together is not None else ""
 
     def rest(self) -> str:
         """What is left of all sets and what it would cost; empty for one set, which says so."""
@@ -233,17 +245,26 @@ class Summary:
         left = sum(each.left for each in self.built) + sum(each.to_buy for each in waiting)
         if not left or len(self.built) + len(waiting) == 1:
             return ""
+        price = self.price_usd or ZERO
+        if self.together is not None and not self.retries:
+            to_buy = self.together.to_buy  # sets share requests
+            return f"all sets: {rest_told(len(to_buy), price * sum(each.n for each in to_buy))}"
         images = sum(each.images_to_buy for each in waiting)
         cost = sum((each.left_cost_usd for each in self.built), ZERO)
-        return f"all sets: {rest_told(left, cost + (self.price_usd or ZERO) * images)}"
+        return f"all sets: {rest_told(left, cost + price * images)}"
 
     def last_line(self) -> str:
         """For scripts; its form is part of the interface."""
         cost = sum((each.cost_usd for each in self.built), ZERO)
         standings = [*(each.standing for each in self.built), *self.not_started.values()]
+        failed = sum(each.incomplete for each in standings)
+        if self.together is not None and len(standings) > 1:
+            failed = len(self.together.incomplete)  # sets share requests
+        if self.together is not None:
+            failed += len(self.together.unasked)
         return (
             f"submitted={sum(each.submitted for each in self.built)}"
             f" stored={sum(each.stored for each in self.built)}"
-            f" failed={sum(each.incomplete for each in standings)}"
+            f" failed={failed}"
             f" cost_usd={cost:.2f}"
         )

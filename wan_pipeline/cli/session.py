@@ -13,6 +13,7 @@ from wan_pipeline.cli.facts import SetFacts, StoredFacts
 from wan_pipeline.cli.order import Hold, Order, Way
 from wan_pipeline.cli.reproduced import Reproduced
 from wan_pipeline.cli.screen import warn
+from wan_pipeline.cli.together import read_together
 from wan_pipeline.dataset.reproduction.verdict import REPORT_FILE, read_report
 from wan_pipeline.definitions import build_defs
 from wan_pipeline.defs.assets.drift import JOB as REPRODUCE
@@ -111,7 +112,13 @@ class Session:
             warn(self._console, f"not started: {', '.join(left)}. Run again for these")
         last = built[-1].outcome if built else None
         rest = {each: self._facts_of(each, order, last).standing for each in left}
-        return Summary(built=built, not_started=rest, price_usd=self._price_usd)
+        return Summary(
+            built=built,
+            not_started=rest,
+            price_usd=self._price_usd,
+            together=read_together(self._settings, prompt_sets),
+            retries=bool(order.retry),
+        )
 
     def build(
         self,
@@ -250,7 +257,7 @@ class Session:
         failed = ended is not None and not ended.success
         try:
             facts = self._facts.of(prompt_set, order)
-        except (LedgerError, OSError) as error:
+        except (LedgerError, OSError, ConfigurationError) as error:
             if not failed:
                 raise
             warn(self._console, f"{prompt_set}: what is stored cannot be read now: {error}")

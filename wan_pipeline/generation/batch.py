@@ -129,7 +129,7 @@ class _Batch:
         async with asyncio.TaskGroup() as group:
             ends = Ends(course, group, self._collector)
             taking_up = TakingUp(course, window=self._window, collector=self._collector, ends=ends)
-            await self._take_up(taking_up, everything=everything)
+            taken = await self._take_up(taking_up, everything=everything)
             buying = Buying(
                 course,
                 group,
@@ -138,17 +138,23 @@ class _Batch:
                 taking_up=taking_up,
                 ends=ends,
             )
-            await buying.buy(requests, counted=counted)
+            await buying.buy(requests, counted=counted, taken=taken)
             await await_other_runs(course, buying=buying, taking_up=taking_up, ends=ends)
         return ends
 
-    async def _take_up(self, taking_up: TakingUp, *, everything: bool) -> None:
-        await taking_up.take_up(None if everything else ())
+    async def _take_up(self, taking_up: TakingUp, *, everything: bool) -> set[str]:
+        """Go on with what earlier runs left; ids of those that this set bought."""
+        taken: set[str] = set()
+        if everything:
+            await taking_up.take_up(None)
+        else:
+            taken = await taking_up.take_up_own()
         await taking_up.take_up_rescued()
         if everything:
             ports = self._course.ports
             await restore_found(ports, ports.ledger.lost_images())
             await taking_up.fetch_again(ports.ledger.stored_images_alive(ports.clock.now()))
+        return taken
 
 
 def _first(errors: BaseExceptionGroup[BaseException]) -> BaseException:

@@ -14,7 +14,7 @@ from wan_pipeline.ledger.errors import TransitionError
 from wan_pipeline.ledger.states import PurchaseState
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Collection, Iterable, Iterator
 
     from wan_pipeline.generation.course import Course
     from wan_pipeline.generation.ends import Ends
@@ -64,14 +64,24 @@ class Buying:
         self._ends = ends
         self._place_taken = False  # at the provider, for the next request
         self._under_way: set[asyncio.Task[None]] = set()
+        self._counted_twice: set[str] = set()  # taken up, and in the count of the plan
 
-    async def buy(self, requests: Iterable[GenerationRequest], *, counted: bool) -> None:
+    async def buy(
+        self,
+        requests: Iterable[GenerationRequest],
+        *,
+        counted: bool,
+        taken: Collection[str] = (),
+    ) -> None:
         """Buy each, in their order, and wait until every create has its outcome.
 
         Args:
             requests: streamed; repeats, and what was taken up, are skipped.
             counted: whether the tally counts them already.
+            taken: ids of what was taken up before, which need not be among them.
         """
+        self._tally.requests += len(taken)
+        self._counted_twice = set(taken) if counted else set()
         for chunk in _chunks(self._distinct(requests)):
             self._tally.requests += 0 if counted else len(chunk)
             await self._buy_chunk(chunk)
@@ -194,6 +204,9 @@ class Buying:
         seen = self._taking_up.seen
         for request in requests:
             request_id = request.request_id
+            if request_id in self._counted_twice:
+                self._counted_twice.discard(request_id)
+                self._tally.requests -= 1
             if request_id not in seen:
                 seen.add(request_id)
                 yield request_id, request

@@ -157,6 +157,7 @@ class UnfinishedRequest:
 
     request_id: str
     prompt_id: str
+    n: int
     state: str
     reason: str
     next_step: str = ""
@@ -217,8 +218,9 @@ def unfinished_of(
         ledger: what became of them.
         now: which deadlines have passed; the present when not given.
     """
-    table = request_columns(requests_path, ["request_id", "prompt_id"])
+    table = request_columns(requests_path, ["request_id", "prompt_id", "n"])
     prompts: dict[str, str] = dict(zip(table["request_id"], table["prompt_id"], strict=True))
+    images_of: dict[str, int] = dict(zip(table["request_id"], table["n"], strict=True))
     purchases, images = ledger.purchases(prompts), ledger.images(prompts)
     found: list[UnfinishedRequest] = []
     for request_id, prompt_id in prompts.items():
@@ -231,6 +233,7 @@ def unfinished_of(
             UnfinishedRequest(
                 request_id=request_id,
                 prompt_id=prompt_id,
+                n=images_of[request_id],
                 state=state,
                 reason=why.reason,
                 next_step=why.next_step,

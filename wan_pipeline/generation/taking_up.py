@@ -61,6 +61,19 @@ class TakingUp:
             await self._resume(purchase)
         return {purchase.request_id for purchase in found.values() if self._concerns_us(purchase)}
 
+    async def take_up_own(self) -> set[str]:
+        """Go on with what dead runs bought for this set, or series; the ids taken.
+
+        Rows may be gone from its file since: what was paid for them is fetched all the same.
+        """
+        own = {
+            purchase.request_id
+            for purchase in self._ports.ledger.unfinished()
+            if purchase.bought_by_set == self._terms.prompt_set
+            and purchase.series == self._terms.series
+        }
+        return await self.take_up(own)
+
     async def take_up_rescued(self) -> None:
         """Go on with paid tasks that only a rescue file knew."""
         for purchase in await adopt_rescued(self._ports, self._terms):

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Explanation", "explain", "remedy_of", "state_told"]
 
+_PUT_BACK = "put the file back where it was, which is free: the next run finds it"
 _RETRY_LOST = "`wan run --retry lost` buys the request again, for its price"
 
 _RETRY_FAILED = (
@@ -114,7 +115,7 @@ def _of_paid(purchase: Purchase, own: Sequence[ImageRecord], now: datetime) -> E
     """Its task is done, and images may still arrive."""
     failing = [each for each in own if each.state.may_arrive and each.problem]
     lost = [each for each in own if each.state is ImageState.LOST]
-    parts = [_money(purchase), *_of_lost(lost, own)]
+    parts = [_money(purchase), *_of_gone([*lost, *failing]), *_of_lost(lost, own)]
     if not failing:
         money = "; ".join(parts)
         return Explanation(f"{money} and done at the provider", "the next run fetches its images")
@@ -132,12 +133,24 @@ def _of_ended(purchase: Purchase, own: Sequence[ImageRecord]) -> Explanation:
     """No image of it can still arrive."""
     lost = [each for each in own if each.state is ImageState.LOST]
     if lost:
-        return Explanation("; ".join([_money(purchase), *_of_lost(lost, own)]), _RETRY_LOST)
+        gone = _of_gone(lost)
+        reason = "; ".join([_money(purchase), *gone, *_of_lost(lost, own)])
+        return Explanation(reason, f"{_PUT_BACK}; or {_RETRY_LOST}" if gone else _RETRY_LOST)
     stored = sum(each.state is ImageState.STORED for each in own)
     if stored >= purchase.n:
         return Explanation()
     fewer = f"its task brought fewer images than it asked for: {stored} of {purchase.n}"
     return Explanation(purchase.problem or fewer)
+
+
+def _of_gone(images: Sequence[ImageRecord]) -> list[str]:
+    """Files that were stored; whoever has them need not pay for them."""
+    paths = [each.path for each in images if each.path is not None]
+    if not paths:
+        return []
+    more = f" and {counted(len(paths) - 1, 'other file')}" if len(paths) > 1 else ""
+    are = "are" if more else "is"
+    return [f"{paths[0]}{more}, stored before, {are} gone or damaged on our disk"]
 
 
 def _of_lost(lost: Sequence[ImageRecord], own: Sequence[ImageRecord]) -> list[str]:

@@ -170,8 +170,8 @@ def test_an_adopted_task_of_another_body_says_nothing_of_ours(
     assert fetched.exit_code == 3, fetched.output  # one is unknown still
     doubtful.write("set.csv", "prompt_id,prompt\na,one\nb,two\n")
     bought = doubtful.wan("run", "set")
-    assert bought.exit_code == 0, bought.output
-    assert last_line(bought.stdout) == (2, 2, 0, Decimal("0.06"))
+    assert bought.exit_code == 3, bought.output  # the same one, which is of no set
+    assert last_line(bought.stdout) == (2, 2, 1, Decimal("0.06"))
 
 
 def test_one_that_cannot_be_decided_spoils_the_whole_command(doubtful: Folder) -> None:

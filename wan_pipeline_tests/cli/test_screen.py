@@ -17,7 +17,7 @@ def test_words_of_others_do_not_steer_the_terminal() -> None:
     """Neither in sentences nor in tables; text of any script stays as it is."""
     odd = "\x1b[2J\x9b31m\u202egnp.exe 清晨"
     request = UnfinishedRequest(
-        request_id="0" * 64, prompt_id=odd, state="failed", reason=odd, reserved_usd=Decimal(0)
+        request_id="0" * 64, prompt_id=odd, state="failed", reason=odd, n=1, reserved_usd=Decimal(0)
     )
     out = io.StringIO()
     console = Console(file=out, width=200)

@@ -235,3 +235,18 @@ async def test_purchase_of_a_living_neighbour_is_waited_for(
     assert (report.tally.created, report.tally.done) == (created, done)
     assert report.tally.failed == 1 - done
     assert emulator.bill()["creates_accepted"] == created
+
+
+async def test_what_the_set_paid_is_taken_up_without_its_row(
+    emulator: RunningEmulator, bench: Workbench
+) -> None:
+    """The count of requests is that of the plan, and one for each that is no longer in it."""
+    emulator.set_plan(plan(Fault(kind=K.UNKNOWN_TASK)))
+    kept, removed, foreign = (make_request(word) for word in ("kept", "removed", "another set's"))
+    await bench.buy([kept, removed], task_patience_s=2.0)
+    await bench.buy([foreign], task_patience_s=2.0, prompt_set="another")
+    emulator.set_plan(plan())
+    report = await bench.buy([kept, make_request("new")])
+    tally = report.tally
+    assert (tally.requests, tally.done, tally.taken_up, tally.created) == (3, 3, 2, 1)
+    assert bench.books().state(foreign) == "submitted"

@@ -108,7 +108,8 @@ def test_a_deadline_is_part_of_the_next_step_and_told_only_while_it_is_to_come(
     book: Book,
 ) -> None:
     """The reason stays true for ever; it names no time and gives no advice."""
-    bought(book, {"state": "expected", "problem": GONE}, {"state": "stored"}, state="succeeded")
+    never = {"state": "expected", "problem": GONE, "path": None}
+    bought(book, never, {"state": "stored"}, state="succeeded")
     reason = (
         "paid 0.03 USD; 1 of 2 images could not be fetched so far: the result's URL answers 404: it"
         " has expired"
@@ -122,12 +123,23 @@ def test_a_deadline_is_part_of_the_next_step_and_told_only_while_it_is_to_come(
 
 def test_a_lost_image_is_told_with_how_to_buy_it_again(book: Book) -> None:
     """In place of the advice that its URL could be renewed."""
-    bought(book, {"state": "lost", "problem": GONE})
+    bought(book, {"state": "lost", "problem": GONE, "path": None})
     state, why = told(book)
     assert state == "lost"
     assert str(why) == (
         "paid 0.03 USD; its image can no longer be fetched: the result's URL answers 404: it has"
         f" expired; {RETRY_LOST}"
+    )
+
+
+def test_a_file_that_was_there_is_named_and_to_be_put_back(book: Book) -> None:
+    """Which is free; only without it the request is bought again."""
+    bought(book, {"state": "lost", "problem": GONE}, {"state": "lost", "problem": GONE})
+    _, why = told(book)
+    path = image_row()["path"]
+    assert f"; {path} and 1 other file, stored before, are gone or damaged on our" in why.reason
+    assert why.next_step == (
+        f"put the file back where it was, which is free: the next run finds it; or {RETRY_LOST}"
     )
 
 
@@ -143,7 +155,7 @@ def test_lost_images_of_an_earlier_attempt_do_not_count(book: Book) -> None:
 def test_words_of_a_host_are_bounded_and_cannot_steer(book: Book) -> None:
     """A reason may quote what a host sent."""
     hostile = "\x1b[31m" + "long words " * 1000
-    bought(book, {"state": "damaged", "problem": hostile}, state="succeeded")
+    bought(book, {"state": "damaged", "problem": hostile, "path": None}, state="succeeded")
     text = str(told(book)[1])
     assert text.isprintable()
     assert len(text) < 400

@@ -142,6 +142,34 @@ def test_data_folder_that_is_moved_in_mid_run(
     assert len(list((profile / "images").rglob("*.png"))) == 6
 
 
+def test_older_copy_put_in_its_place_in_mid_run(
+    folder: Folder, provider: RunningEmulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was bought by then is told, though the ledger that knows it is away."""
+    folder.write("kites.csv", "prompt\nthe first kite\n")
+    assert folder.wan("run", "kites").exit_code == 0
+    profile, older = folder.path / "emulator", folder.path / "older"
+    newer = folder.path / "newer"
+    shutil.copytree(profile, older)
+    folder.write("kites.csv", KITES)
+
+    def put_back() -> None:
+        profile.rename(newer)
+        older.rename(profile)
+
+    with monkeypatch.context() as patched:
+        once_stored(patched, 1, put_back)
+        stopped = folder.wan("run", "kites", WAN_RUNNING_AT_ONCE="1")
+    assert stopped.exit_code == ExitCode.STOPPED, stopped.output
+    assert last_line(stopped.stdout)[0] == provider.bill()["creates_accepted"] - 1
+
+    shutil.rmtree(profile)
+    newer.rename(profile)
+    again = folder.wan("run", "kites")
+    assert again.exit_code == 0, again.output
+    assert provider.bill()["creates_accepted"] == 7
+
+
 def test_every_other_command_says_so_too(
     folder: Folder, provider: RunningEmulator, filling: Callable[[], object]
 ) -> None:
