@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from wan_pipeline.dataset.atomic import write_atomic
 from wan_pipeline.dataset.reproduction.compare import DRIFTED, DriftRow, Outcome
+from wan_pipeline.ledger.states import PurchaseState
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -54,6 +55,16 @@ class Verdict(StrEnum):
     INCOMPLETE = "incomplete"
     NOTHING_COMPARED = "nothing_compared"
     NO_DRIFT = "no_drift"
+
+
+# Purchases that a reproduction with the same label neither fetches nor buys again.
+_ENDED = frozenset(
+    state.value
+    for state in (
+        *(PurchaseState.REFUSED, PurchaseState.FAILED, PurchaseState.EXPIRED),
+        *(PurchaseState.RELEASED, PurchaseState.WRITTEN_OFF, PurchaseState.STORED),
+    )
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,8 +146,7 @@ class DriftReport:
             case Verdict.INCOMPLETE:
                 return (
                     f"not every request could be compared ({left or 'a file is damaged'}):"
-                    f" `wan reproduce {self.release} --label {self.label}` goes on, and what is"
-                    " unknown needs a person (`wan ledger show --state unknown`)"
+                    f" {self._further}"
                 )
             case Verdict.NOTHING_COMPARED:
                 return (
@@ -149,6 +159,20 @@ class DriftReport:
                     f"no drift: {self.counted} images compared, {self.drifted} drifted;"
                     f" {self.outcomes['identical']} of {self.images} images are identical"
                 )
+
+    @property
+    def _further(self) -> str:
+        """What brings those further that could not be compared."""
+        if self.incomplete and set(self.incomplete) <= _ENDED:
+            return (
+                f"under the label {self.label} they are at their end; another --label buys the"
+                " sample anew"
+            )
+        sample = "all" if self.requests == self.release_requests else self.requests
+        again = f"wan reproduce {self.release} --sample {sample} --label {self.label}"
+        person = "what is unknown needs a person (`wan ledger show --state unknown`)"
+        unknown = f", and {person}" if PurchaseState.UNKNOWN.value in self.incomplete else ""
+        return f"`{again}` goes on{unknown}"
 
     def as_json(self) -> dict[str, Any]:
         """For scripts; money as strings."""

@@ -99,6 +99,25 @@ def test_verdict(rows: list[DriftRow], verdict: Verdict) -> None:
     assert report.sentence
 
 
+@pytest.mark.parametrize(
+    ("states", "says"),
+    [
+        (["unknown"], "--sample 0 --label may` goes on, and what is unknown needs a person"),
+        (["not_bought", "failed"], "--sample 0 --label may` goes on"),
+        (["released", "written_off"], "at their end; another --label buys the sample anew"),
+    ],
+)
+def test_what_goes_on_is_the_same_sample_and_only_what_can(states: list[str], says: str) -> None:
+    """The advice can be followed, and is not to be followed for ever."""
+    missing = [
+        row(Outcome.NOT_BROUGHT, state=state, request_id=f"{number}")
+        for number, state in enumerate(states)
+    ]
+    sentence = judged(row(), *missing).sentence
+    assert says in sentence
+    assert ("unknown needs" in sentence) is ("unknown" in states)
+
+
 def test_share_allowed_is_not_passed_by_rounding() -> None:
     """29 of 100 are not more than 0.29 of them."""
     rows = [CHANGED] * 29 + [row()] * 71
