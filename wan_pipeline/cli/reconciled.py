@@ -43,6 +43,7 @@ class Reconciled:
         polled: purchases of earlier runs that were taken up.
         fetched: images stored.
         in_flight: purchases still at the provider, or of a run that is at work.
+        not_known: of those, tasks that the provider says it does not have.
         adopted: unknown purchases that got their task.
         orphans: tasks that no purchase has and no machine may adopt.
         broken: stored images whose files were gone or damaged.
@@ -54,6 +55,7 @@ class Reconciled:
     polled: int
     fetched: int
     in_flight: int
+    not_known: int
     adopted: Sequence[Match]
     orphans: Sequence[ListedTask]
     broken: Sequence[BrokenFile]
@@ -65,7 +67,8 @@ class Reconciled:
         """Complete when everything is explained; what was charged is, by the provider's word."""
         explained = (LeftoverKind.CHARGED, LeftoverKind.PRICE)
         open_ends = [each for each in self.leftovers if each.kind not in explained]
-        return ExitCode.INCOMPLETE if open_ends or self.orphans else ExitCode.COMPLETE
+        open_ends = open_ends or self.orphans or self.not_known
+        return ExitCode.INCOMPLETE if open_ends else ExitCode.COMPLETE
 
     def images(self, kind: LeftoverKind) -> int:
         """Images of a kind of leftover."""
@@ -134,6 +137,7 @@ class Reconciled:
             "polled": self.polled,
             "fetched": self.fetched,
             "in_flight": self.in_flight,
+            "not_known": self.not_known,
             "adopted": [
                 {"request_id": each.purchase.request_id, "task_id": each.task.task_id}
                 for each in self.adopted

@@ -12,6 +12,7 @@ from wan_pipeline.cli.status import damaged_plan
 from wan_pipeline.dataset.keeper import ImageKeeper
 from wan_pipeline.dataset.store import ImageStore
 from wan_pipeline.defs.resources import WanResource
+from wan_pipeline.generation.collect import TASK_NOT_KNOWN
 from wan_pipeline.generation.leftovers import LeftoverKind, leftovers
 from wan_pipeline.generation.reconcile import (
     Matches,
@@ -33,6 +34,7 @@ from wan_pipeline.ledger.snapshot import snapshot
 from wan_pipeline.ledger.states import PurchaseState
 from wan_pipeline.prompts.errors import UnreadablePromptFileError
 from wan_pipeline.prompts.plan_table import REQUESTS_FILE, request_ids
+from wan_pipeline.told import counted
 from wan_pipeline.wan.errors import AccountStopError, RunHistoryError
 
 if TYPE_CHECKING:
@@ -85,6 +87,8 @@ class Reconciler:
             with snapshot(ledger) as view:
                 left = leftovers(view)
             in_flight = len(ledger.unfinished())
+        if not_known := reports[-1].tally.problems[TASK_NOT_KNOWN]:
+            self._notes.append(_of_unknown_tasks(not_known))
         adopted_tasks = {each.task for each in adopted}
         orphans = [*(each.task for each in matches.adoptable), *matches.ambiguous]
         orphans = [*orphans, *matches.unexplained]
@@ -92,6 +96,7 @@ class Reconciler:
             polled=reports[0].tally.taken_up + len(adopted),
             fetched=sum(each.tally.images for each in reports),
             in_flight=in_flight,
+            not_known=not_known,
             adopted=adopted,
             orphans=[task for task in orphans if task not in adopted_tasks],
             broken=broken,
@@ -214,6 +219,16 @@ def _remedies(left: Sequence[Leftover]) -> list[str]:
             " WAN_PRICE_USD to what the account pays, so that plans and budgets are right"
         )
     return notes
+
+
+def _of_unknown_tasks(count: int) -> str:
+    """They are asked for again by each run, until their deadline."""
+    return (
+        f"{counted(count, 'task')} in flight {'is' if count == 1 else 'are'} not known to the"
+        " provider. Where a person adopted one, its id may be mistyped or of another account:"
+        " `wan ledger show --state submitted` has it, and `wan ledger adopt REQUEST TASK_ID` with"
+        " the right one puts it right"
+    )
 
 
 def _stopped(reports: Sequence[BatchReport]) -> str:

@@ -25,12 +25,16 @@ if TYPE_CHECKING:
     from wan_pipeline.generation.terms import Ports, Terms
     from wan_pipeline.ledger.records import PurchaseKey
 
-__all__ = ["Collector"]
+__all__ = ["TASK_NOT_KNOWN", "Collector"]
 
 QUERIES = "queries"  # the account's limit on polls
 MISSING_POLLS = 3  # a task that the provider does not know is left to the next run after so many
 CLOCK_JUMP_S = 60.0  # what the date gains on the seconds that passed is no drift
 WRONG_TYPE = "wrong_type"
+NOT_KNOWN = "not known to the provider"
+LEFT = "left to the next run: {}"
+TASK_NOT_KNOWN = LEFT.format(NOT_KNOWN)
+"""The problem, in a tally, of a task that the provider says it does not have."""
 
 
 class Collector:
@@ -158,7 +162,7 @@ class Collector:
                 self._learn(submitted)
                 return answer
             missing += isinstance(answer, TaskMissing)
-            why = "not known to the provider" if missing else "still running"
+            why = NOT_KNOWN if missing else "still running"
             if self._too_late(submitted):
                 return await self._expired(submitted.key, why)
             impatient = clock.monotonic() - began > self._terms.task_patience_s
@@ -179,7 +183,7 @@ class Collector:
             self._tally.latencies_s.append(latency)
 
     def _left(self, why: str) -> None:
-        self._tally.problems[f"left to the next run: {why}"] += 1
+        self._tally.problems[LEFT.format(why)] += 1
 
     async def _expired(self, key: PurchaseKey, why: str) -> None:
         await self._ports.ledger.expired(

@@ -115,6 +115,22 @@ def test_a_task_without_doubt_is_adopted_and_fetched(
     assert (bill["creates_received"], bill["usd"]) == (4, "0.09")
 
 
+def test_a_mistyped_task_is_told_and_put_right(doubtful: Folder, provider: RunningEmulator) -> None:
+    """The provider says that it has no such task; that is nothing to wait for in silence."""
+    (made,) = [task for task in provider.tasks() if task["content"]["prompt"] == "made in doubt"]
+    release = ("ledger", "release", NEVER, "--why", "not in the console", "--yes")
+    assert doubtful.wan(*release).exit_code == 0
+    adopt = ("ledger", "adopt", MADE, "--why", "in the console", "--yes")
+    assert doubtful.wan(*adopt, "nosuchtask").exit_code == 0
+    done = doubtful.wan("reconcile")
+    assert done.exit_code == 3, done.output
+    assert "1 task in flight is not known to the provider" in done.output
+    assert "`wan ledger adopt REQUEST TASK_ID` with the right one puts it right" in done.output
+    assert doubtful.wan(*adopt, made["id"]).exit_code == 0
+    assert doubtful.wan("reconcile").exit_code == 0
+    assert provider.bill()["usd"] == "0.09"
+
+
 def test_a_task_in_doubt_is_left_to_a_person(
     doubtful: Folder, lister: BookLister, provider: RunningEmulator
 ) -> None:
