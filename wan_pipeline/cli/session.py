@@ -47,6 +47,9 @@ class Session:
         self.layout: DataLayout = settings.layout
         self._settings = settings
         self._console = console
+        if settings.has_ledger and not self.layout.root.exists():
+            with settings.open_ledger():  # refuses before anything stands in the folder's place
+                pass
         self._instance = open_instance(settings)
         self._facts = StoredFacts(settings, console=console)
 

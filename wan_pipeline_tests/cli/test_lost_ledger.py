@@ -192,6 +192,7 @@ def test_folder_that_is_gone_is_refused_until_it_is_back_or_given_up(
     root = folder.path / "emulator"
     away = root.rename(folder.path / "not-mounted")
     refused(folder, told=FROM_BESIDE_IT)
+    assert not root.exists()  # else moving it back would put it inside
     (root / "images").mkdir(parents=True, exist_ok=True)  # as a run does that is dying
     (root / ".rescue.lock").touch()
     refused(folder, told=FROM_BESIDE_IT, commands=SOME)
