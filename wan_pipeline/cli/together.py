@@ -27,7 +27,10 @@ if TYPE_CHECKING:
 
 __all__ = ["Together", "read_together"]
 
-WAITING = [state.value for state in PurchaseState if state.unfinished or state.name == "UNKNOWN"]
+WAITING = [
+    *(state.value for state in PurchaseState if state.unfinished),
+    PurchaseState.UNKNOWN.value,
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
