@@ -69,6 +69,9 @@ PLAN = EmulatorPlan(
 )
 
 
+AWAY = PLAN.model_copy(update={"faults": (Fault(kind=K.EXPIRED_URL),)})
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trial:
     """What came of one trial.
@@ -176,7 +179,9 @@ class Scenario:
         case.requests = [succeeded]
         case.batch(kill_at="download.sent#1")
         case.requests = [submitted]
+        self._emulator.set_plan(AWAY)  # the image of the other is tried for, in vain
         case.batch(kill_at="submitted.committed#1")
+        self._emulator.set_plan(PLAN)
         case.requests = [stored, submitted, succeeded, lost]
         with case.ledger() as ledger:
             standing = ledger.purchases(series=self._series)
@@ -197,7 +202,7 @@ def _lose(case: Case) -> list[Path]:
         ledger.apply_now(lambda tx: tx.connection.execute(over))
     images = case.data / "images"
     away = images.rename(case.folder / "not mounted")
-    case.emulator.set_plan(PLAN.model_copy(update={"faults": (Fault(kind=K.EXPIRED_URL),)}))
+    case.emulator.set_plan(AWAY)
     case.batch()
     case.emulator.set_plan(PLAN)
     away.rename(images)
