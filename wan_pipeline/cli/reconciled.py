@@ -67,8 +67,8 @@ class Reconciled:
         """Complete when everything is explained; what was charged is, by the provider's word."""
         explained = (LeftoverKind.CHARGED, LeftoverKind.PRICE)
         open_ends = [each for each in self.leftovers if each.kind not in explained]
-        open_ends = open_ends or self.orphans or self.not_known
-        return ExitCode.INCOMPLETE if open_ends else ExitCode.COMPLETE
+        is_open = bool(open_ends or self.orphans or self.not_known)
+        return ExitCode.INCOMPLETE if is_open else ExitCode.COMPLETE
 
     def images(self, kind: LeftoverKind) -> int:
         """Images of a kind of leftover."""

@@ -128,6 +128,11 @@ def idle(tmp_path: Path) -> Folder:
     return folder_at(tmp_path / "data", NOWHERE)
 
 
+def faulty(provider: RunningEmulator, *faults: Fault) -> None:
+    """From now on these go wrong."""
+    provider.set_plan(FAST.model_copy(update={"faults": faults}))
+
+
 def image_files(folder: Folder) -> list[Path]:
     """Every stored image."""
     return sorted((folder.path / "emulator" / "images").rglob("*.png"))

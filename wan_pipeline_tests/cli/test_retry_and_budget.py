@@ -9,19 +9,13 @@ from typing import TYPE_CHECKING
 import pytest
 
 from wan_pipeline.emulator.plan import Fault, FaultKind
-from wan_pipeline_tests.cli.conftest import last_line
-from wan_pipeline_tests.emulator_fixture import FAST
+from wan_pipeline_tests.cli.conftest import faulty, last_line
 
 if TYPE_CHECKING:
     from wan_pipeline_tests.cli.conftest import Folder
     from wan_pipeline_tests.emulator_fixture import RunningEmulator
 
 WIDE = "300"  # columns, so that no sentence of a table is folded
-
-
-def faulty(provider: RunningEmulator, *faults: Fault) -> None:
-    """From now on these go wrong."""
-    provider.set_plan(FAST.model_copy(update={"faults": faults}))
 
 
 @pytest.mark.slow

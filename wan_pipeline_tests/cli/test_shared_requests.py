@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from wan_pipeline.emulator.plan import Fault, FaultKind
-from wan_pipeline_tests.cli.conftest import last_line
-from wan_pipeline_tests.emulator_fixture import FAST
+from wan_pipeline_tests.cli.conftest import faulty, last_line
 
 if TYPE_CHECKING:
     from wan_pipeline_tests.cli.conftest import Folder
@@ -18,11 +17,6 @@ if TYPE_CHECKING:
 
 WIDE = "300"
 SHARED = "prompt_id,prompt\na,shared one\nb,shared two\n"
-
-
-def faulty(provider: RunningEmulator, *faults: Fault) -> None:
-    """From now on these go wrong."""
-    provider.set_plan(FAST.model_copy(update={"faults": faults}))
 
 
 @pytest.mark.slow
